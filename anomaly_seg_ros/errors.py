@@ -27,3 +27,7 @@ class ReplayError(AnomalySegError):
 
 class MetricError(AnomalySegError):
     """Numbers that no metric can be computed from, or accumulators that do not fit together."""
+
+
+class NodeError(AnomalySegError):
+    """A node that cannot start, does not answer or ended early, or a ROS environment that is missing."""
