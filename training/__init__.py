@@ -1,0 +1,1 @@
+"""Training, benchmarking and export of the methods; needs torch, run from a checkout."""

@@ -1,0 +1,1 @@
+"""Datasets of labelled road scenes, label spaces, augmentation and outlier pasting."""

@@ -1,0 +1,1 @@
+"""One folder per method: its stages, its training, its paper and numbers."""

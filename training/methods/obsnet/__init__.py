@@ -1,0 +1,1 @@
+"""ObsNet (Besnier et al., ICCV 2021): an observer trained on local adversarial attacks."""

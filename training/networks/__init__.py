@@ -1,0 +1,1 @@
+"""Architectures: plain nn.Modules, one file each."""

@@ -1,0 +1,45 @@
+"""Light observer: says where the segmentation cannot be trusted, from its own features.
+
+After Besnier et al. (ICCV 2021), whose observer mirrors the whole segmentation network; this one
+reads the segmentation's pyramid, its probabilities and early encoder features instead, and costs
+a fraction of it.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.data.label_spaces import CLASSES
+from training.networks.light_pyramid import ENCODER_CHANNELS, PYRAMID_CHANNELS, Separable
+
+WIDTH = 48
+
+
+class LightObserver(nn.Module):
+    """Evidence of the segmentation -> one logit per pixel at stride 4, high = unknown."""
+
+    def __init__(self, classes: int = CLASSES) -> None:
+        super().__init__()
+        early = ENCODER_CHANNELS[0] + ENCODER_CHANNELS[1]
+        self.reduce = nn.Sequential(
+            nn.Conv2d(PYRAMID_CHANNELS + classes + 2 + early, WIDTH, 1, bias=False),
+            nn.BatchNorm2d(WIDTH),
+            nn.ReLU6(inplace=True),
+        )
+        self.near = Separable(WIDTH, WIDTH)
+        self.far = Separable(WIDTH, WIDTH, dilation=3)
+        self.head = nn.Conv2d(WIDTH, 1, 1)
+
+    def forward(self, logits: Tensor, pyramid: Tensor, early_4: Tensor, early_8: Tensor) -> Tensor:
+        """logits [N, C, h, w], pyramid [N, 96, h, w], early_4 [N, 24, h, w], early_8 -> [N, h, w]."""
+        probabilities = logits.softmax(dim=1)
+        entropy = -(probabilities * (probabilities + 1e-7).log()).sum(dim=1, keepdim=True)
+        peak = logits.amax(dim=1, keepdim=True) / 10.0
+        raised = functional.interpolate(early_8, size=early_4.shape[-2:], mode="bilinear")
+        evidence = torch.cat((pyramid, probabilities, entropy, peak, early_4, raised), dim=1)
+        hidden = self.reduce(evidence)
+        hidden = self.near(hidden) + hidden
+        hidden = self.far(hidden) + hidden
+        return self.head(hidden)[:, 0]
