@@ -295,6 +295,10 @@ def _through_cv_bridge(
         data=raw,
     )
     try:
+        dtype, channels = bridge.encoding_to_dtype_with_channels(encoding)
+        if step % (np.dtype(dtype).itemsize * channels):
+            # cv_bridge rounds such a step down and shears the picture.
+            raise EncodingError(f"step {step} is no multiple of the pixel size")
         image = np.ascontiguousarray(bridge.imgmsg_to_cv2(message, desired_encoding="rgb8"))
     except Exception as error:  # cv_bridge raises its own, cv2's and Python's errors alike
         raise EncodingError(

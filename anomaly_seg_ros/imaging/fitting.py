@@ -71,7 +71,7 @@ class Fitting:
     def fit(self, image: np.ndarray) -> np.ndarray:
         """Resize uint8 [H, W, 3] of the camera to uint8 [h, w, 3] of the network, C-contiguous.
 
-        Returns the image itself when the sizes agree. Raises DetectorError for another shape.
+        Nothing is copied when the sizes agree. Raises DetectorError for another shape.
         """
         if image.shape != (*self.camera, 3) or image.dtype != np.uint8:
             raise DetectorError(
