@@ -1,0 +1,186 @@
+"""Start the detector on a camera topic, with RViz on request.
+
+    ros2 launch anomaly_seg_ros detector.launch.py image_topic:=/my/camera/image_raw
+    ros2 launch anomaly_seg_ros detector.launch.py --show-args
+
+Arguments left empty keep what the parameter file says.
+"""
+
+import os
+from pathlib import Path
+
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
+from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+CONFIG = Path(get_package_share_directory("anomaly_seg_ros")) / "config"
+BOOLEANS = ["true", "false"]
+COMPRESSED = "/compressed"
+OUTPUTS = ("overlay", "segmentation", "anomaly_mask", "anomaly_score")
+
+# Fast DDS 3 (Kilted and later) reads the first name, Fast DDS 2 (Humble, Jazzy) the second.
+PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
+
+# Arguments that become node parameters when they are not empty, and how their text is read.
+PARAMETERS = {
+    "bundle": str,
+    "backend": str,
+    "device": str,
+    "operating_point": str,
+    "threshold": float,
+    "threads": int,
+    "image_transport": str,
+    "autostart": lambda text: text == "true",
+}
+
+
+def arguments() -> list[DeclareLaunchArgument]:
+    """What a user may change."""
+    profile = next((os.environ[name] for name in PROFILE_VARIABLES if os.environ.get(name)), None)
+    return [
+        DeclareLaunchArgument(
+            "image_topic",
+            default_value="image",
+            description="Camera topic, sensor_msgs/Image (without the ending /compressed).",
+        ),
+        DeclareLaunchArgument(
+            "image_transport",
+            default_value="raw",
+            choices=["raw", "compressed"],
+            description="compressed subscribes CompressedImage on IMAGE_TOPIC/compressed.",
+        ),
+        DeclareLaunchArgument(
+            "bundle",
+            default_value="",
+            description="Model: name of a shipped bundle, or a bundle folder.",
+        ),
+        DeclareLaunchArgument(
+            "backend",
+            default_value="",
+            description="What runs the model: auto, onnxruntime, ...; another name lists them all.",
+        ),
+        DeclareLaunchArgument(
+            "device", default_value="", description="Device of the backend: cpu, cuda, cuda:1, ..."
+        ),
+        DeclareLaunchArgument(
+            "threads", default_value="", description="CPU threads of the engine, 0: its own choice."
+        ),
+        DeclareLaunchArgument(
+            "operating_point",
+            default_value="",
+            description="Named threshold of the bundle: default, fpr01, fpr05, tpr95, ...",
+        ),
+        DeclareLaunchArgument(
+            "threshold",
+            default_value="",
+            description="Score from which a pixel is anomalous, in place of the operating point's.",
+        ),
+        DeclareLaunchArgument(
+            "params_file",
+            default_value=str(CONFIG / "detector.yaml"),
+            description="YAML file with the node's parameters.",
+        ),
+        DeclareLaunchArgument(
+            "namespace", default_value="", description="Namespace of the nodes, e.g. the camera."
+        ),
+        DeclareLaunchArgument(
+            "autostart",
+            default_value="",
+            choices=["", *BOOLEANS],
+            description="false leaves the lifecycle transitions to you (ros2 lifecycle set ...).",
+        ),
+        DeclareLaunchArgument(
+            "use_sim_time",
+            default_value="false",
+            choices=BOOLEANS,
+            description="Take the time from /clock.",
+        ),
+        DeclareLaunchArgument(
+            "log_level",
+            default_value="info",
+            choices=["debug", "info", "warn", "error", "fatal"],
+            description="Smallest severity that is logged.",
+        ),
+        DeclareLaunchArgument(
+            "rviz", default_value="false", choices=BOOLEANS, description="Show the overlay in RViz."
+        ),
+        DeclareLaunchArgument(
+            "rviz_config",
+            default_value=str(CONFIG / "anomaly_seg.rviz"),
+            description="RViz configuration.",
+        ),
+        DeclareLaunchArgument(
+            "dds_profile",
+            default_value=profile or str(CONFIG / "fastdds.xml"),
+            description="Fast DDS profile with room for images, empty: none. Your camera driver "
+            "needs it too.",
+        ),
+    ]
+
+
+def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
+    """The nodes, with the arguments as they are at launch time."""
+
+    def value(name: str) -> str:
+        return LaunchConfiguration(name).perform(context)
+
+    topic = value("image_topic")
+    if topic.endswith(COMPRESSED):
+        raise RuntimeError(
+            f"image_topic is {topic}, expected the name without {COMPRESSED}: "
+            f"image_topic:={topic.removesuffix(COMPRESSED)} image_transport:=compressed"
+        )
+    common = {
+        "output": "screen",
+        "arguments": ["--ros-args", "--log-level", value("log_level")],
+        "additional_env": (
+            dict.fromkeys(PROFILE_VARIABLES, value("dds_profile")) if value("dds_profile") else None
+        ),
+    }
+    sim_time = {"use_sim_time": value("use_sim_time") == "true"}
+    nodes: list[LaunchDescriptionEntity] = [
+        Node(
+            package="anomaly_seg_ros",
+            executable="detector_node",
+            name="detector",
+            namespace=value("namespace"),
+            parameters=[value("params_file"), overrides(value), sim_time],
+            remappings=[("image", topic), ("image" + COMPRESSED, topic + COMPRESSED)],
+            **common,
+        )
+    ]
+    if value("rviz") == "true":
+        # The RViz file names the topics of a detector without namespace.
+        prefix = value("namespace").strip("/")
+        moved = [(f"/detector/{out}", f"/{prefix}/detector/{out}") for out in OUTPUTS]
+        common["arguments"] = ["--display-config", value("rviz_config"), *common["arguments"]]
+        nodes.append(
+            Node(
+                package="rviz2",
+                executable="rviz2",
+                name="rviz",
+                parameters=[sim_time],
+                remappings=moved if prefix else [],
+                **common,
+            )
+        )
+    return nodes
+
+
+def overrides(value) -> dict:
+    """Parameters for the arguments that were given; RuntimeError where the text is no number."""
+    parameters = {}
+    for name, read in PARAMETERS.items():
+        if value(name):
+            try:
+                parameters[name] = read(value(name))
+            except ValueError:
+                raise RuntimeError(f"{name} is '{value(name)}', expected a number") from None
+    return parameters
+
+
+def generate_launch_description() -> LaunchDescription:
+    """Called by `ros2 launch`."""
+    return LaunchDescription([*arguments(), OpaqueFunction(function=start)])
