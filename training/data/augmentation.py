@@ -44,7 +44,9 @@ def random_view(
     return view, ids
 
 
-def vary_class_colours(image: np.ndarray, label: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def vary_class_colours(
+    image: np.ndarray, label: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
     """Give each class of the frame its own cast and contrast: other countries' walls and hills."""
     ids = np.where(label == VOID, 31, label % 31)
     gains = 1.0 + rng.normal(0, 0.12, (32, 1)) + rng.normal(0, 0.06, (32, 3))
@@ -115,7 +117,7 @@ def _vary_sharpness(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         kernel = np.zeros((length, length), np.float32)
         angle, middle = rng.uniform(0, np.pi), (length - 1) / 2
         step = np.array((np.cos(angle), np.sin(angle))) * middle
-        ends = [tuple(int(round(v)) for v in middle + sign * step) for sign in (-1, 1)]
+        ends = [tuple(round(v) for v in middle + sign * step) for sign in (-1, 1)]
         cv2.line(kernel, ends[0], ends[1], 1.0)
         return cv2.filter2D(image, -1, kernel / kernel.sum())
     if kind < 0.65:  # sharpen: the low-resolution sets are softer than a camera is
@@ -139,9 +141,10 @@ def vary_camera(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     if rng.random() < 0.3:
         noise = np.empty(image.shape, np.int16)
         cv2.setRNGSeed(int(rng.integers(1 << 30)))
-        cv2.randn(noise, (0, 0, 0), (float(rng.uniform(1, 10)),) * 3)
+        cv2.randn(noise, np.zeros(3), np.full(3, rng.uniform(1, 10)))
         image = np.clip(image + noise, 0, 255).astype(np.uint8)
     if rng.random() < 0.15:
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 90))]
-        image = cv2.imdecode(cv2.imencode(".jpg", image, quality)[1], cv2.IMREAD_COLOR)
+        decoded = cv2.imdecode(cv2.imencode(".jpg", image, quality)[1], cv2.IMREAD_COLOR)
+        return image if decoded is None else np.asarray(decoded)
     return image

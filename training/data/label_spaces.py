@@ -35,21 +35,50 @@ class LabelSpace:
 CITYSCAPES = LabelSpace(
     "cityscapes",
     tuple((train_id,) for train_id in range(CLASSES)),
-    tuple(
-        "road sidewalk building wall fence pole light sign vegetation terrain sky "
-        "person rider car truck bus train motorcycle bicycle".split()
+    (
+        "road",
+        "sidewalk",
+        "building",
+        "wall",
+        "fence",
+        "pole",
+        "light",
+        "sign",
+        "vegetation",
+        "terrain",
+        "sky",
+        "person",
+        "rider",
+        "car",
+        "truck",
+        "bus",
+        "train",
+        "motorcycle",
+        "bicycle",
     ),
 )
 # CamVid's 11 classes in the order of the SegNet copy; 11 is void.
 CAMVID = LabelSpace(
     "camvid",
     ((10,), (2, 3), (5,), (0,), (1,), (8, 9), (6, 7), (4,), (13, 14, 15, 16), (11,), (12, 17, 18)),
-    tuple("sky building pole road pavement tree sign fence car pedestrian bicyclist".split()),
+    (
+        "sky",
+        "building",
+        "pole",
+        "road",
+        "pavement",
+        "tree",
+        "sign",
+        "fence",
+        "car",
+        "pedestrian",
+        "bicyclist",
+    ),
 )
 # IDD-Lite's 7 classes; riders count as living things, two-wheelers as vehicles.
 IDD_LITE = LabelSpace(
     "idd_lite",
     ((0,), (1, 9), (11, 12), (13, 14, 15, 16, 17, 18), (3, 4, 5, 6, 7), (2, 8), (10,)),
-    tuple("drivable non_drivable living vehicle roadside far sky".split()),
+    ("drivable", "non_drivable", "living", "vehicle", "roadside", "far", "sky"),
 )
 SPACES = (CITYSCAPES, CAMVID, IDD_LITE)

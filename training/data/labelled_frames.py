@@ -40,7 +40,9 @@ def _read_pair(image: Path, label: Path, void: int) -> tuple[np.ndarray, np.ndar
         raise DatasetError(f"{image if pixels is None else label} cannot be read as an image")
     if ids.shape != pixels.shape[:2]:
         raise DatasetError(f"{label} is {ids.shape}, its image is {pixels.shape[:2]}")
-    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.where(ids == void, VOID, ids).astype(np.uint8)
+    return cv2.cvtColor(pixels, cv2.COLOR_BGR2RGB), np.where(ids == void, VOID, ids).astype(
+        np.uint8
+    )
 
 
 def _folder(
@@ -70,9 +72,7 @@ def _folder(
 def cityscapes256(root: Path, split: str) -> LabelledFrames:
     """Cityscapes squashed to 256x256 (train 2975, val 500)."""
     base = root / "cityscapes256"
-    return _folder(
-        "cityscapes256", base / split, base / f"{split}annot", CITYSCAPES, stretch=2.0
-    )
+    return _folder("cityscapes256", base / split, base / f"{split}annot", CITYSCAPES, stretch=2.0)
 
 
 def cityscapes_sharp(root: Path, split: str) -> LabelledFrames:

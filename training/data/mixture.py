@@ -69,9 +69,7 @@ class Mixture(Dataset):
                 if rng.random() < 0.2:
                     other = self.sets[int(rng.choice(len(self.sets), p=self.shares))]
                     donor = other.read(int(rng.integers(other.count)))[0]
-                paste_outlier(
-                    image, label, self.cutouts, rng, stretch=frames.stretch, donor=donor
-                )
+                paste_outlier(image, label, self.cutouts, rng, stretch=frames.stretch, donor=donor)
         view, target = random_view(
             image, label, self.settings.crop, self.settings.heights, rng, stretch=frames.stretch
         )
@@ -101,7 +99,7 @@ class Mixture(Dataset):
 
 
 def _at_most(image: np.ndarray, label: np.ndarray, rows: float) -> tuple[np.ndarray, np.ndarray]:
-    """Reduce frames of more than 512 rows, so that pasted objects are about as sharp as they are."""
+    """Reduce frames of more than 512 rows: pasted objects are to be about as sharp."""
     if label.shape[0] <= 512:
         return image, label
     size = (round(label.shape[1] * rows / label.shape[0]), round(rows))

@@ -67,7 +67,7 @@ def _noise_texture(rng: np.random.Generator, height: int, width: int) -> np.ndar
 def _placement(
     rng: np.random.Generator, frame: tuple[int, int], aspect: float, stretch: float
 ) -> tuple[int, int, int, int]:
-    """Box of an object of true aspect (width / height): top, left, height, width in stored pixels."""
+    """Box of an object of true `aspect` (width / height): top, left, height, width, stored px."""
     rows, columns = frame
     kind = rng.random()
     if kind < 0.5:  # stands on the ground, as large as its distance says
@@ -98,7 +98,7 @@ def paste_outlier(
     texture_share: float = 0.3,
     donor: np.ndarray | None = None,
 ) -> None:
-    """Paste one object in place: image uint8 [H, W, 3], label uint8 [H, W] gets OUTLIER, VOID at rims.
+    """Paste one object in place: image uint8 [H, W, 3]; label uint8 [H, W] gets OUTLIER, rims VOID.
 
     With probability `texture_share` the object wears noise or, where `donor` (uint8 [h, w, 3]) is
     given, a piece of another picture instead of its own texture.
@@ -137,7 +137,7 @@ def paste_outlier(
     else:
         colour = colour * rng.uniform(0.5, 1.3)
     if rng.random() < 0.5 and alpha.shape[0] > 4:  # feather the rim
-        alpha = cv2.GaussianBlur(alpha, (3, 3), 0).reshape(alpha.shape)
+        alpha = np.asarray(cv2.GaussianBlur(alpha, (3, 3), 0)).reshape(alpha.shape)
     if rng.random() < 0.4:
         _contact_shadow(image, y1, x0, x1, rng)
         under = image[y0:y1, x0:x1].astype(np.float32)

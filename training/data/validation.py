@@ -1,4 +1,4 @@
-"""Fixed frames for measuring: whole views at the network's size, and frames with pasted unknowns."""
+"""Fixed frames for measuring: whole views, and frames with pasted unknown objects."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class LightObserver(nn.Module):
         self.head = nn.Conv2d(WIDTH, 1, 1)
 
     def forward(self, logits: Tensor, pyramid: Tensor, early_4: Tensor, early_8: Tensor) -> Tensor:
-        """logits [N, C, h, w], pyramid [N, 96, h, w], early_4 [N, 24, h, w], early_8 -> [N, h, w]."""
+        """logits [N, 19, h, w], pyramid [N, 96, h, w], encoder strides 4 and 8 -> [N, h, w]."""
         probabilities = logits.softmax(dim=1)
         entropy = -(probabilities * (probabilities + 1e-7).log()).sum(dim=1, keepdim=True)
         peak = logits.amax(dim=1, keepdim=True) / 10.0

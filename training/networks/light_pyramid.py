@@ -72,7 +72,7 @@ class LightPyramid(nn.Module):
         return self.head(self.dropout(merged)), merged, levels[0], levels[1]
 
     def load_imagenet_encoder(self, weights: Path) -> None:
-        """Load the published EfficientNet-Lite0 weights: same tensors in the same order, other names.
+        """Load the published EfficientNet-Lite0 weights: same tensors, same order, other names.
 
         Raises ValueError where a shape differs. The classifier's tensors at the end are not used.
         """

@@ -121,7 +121,9 @@ class LightObsNet(lightning.LightningModule):
         wrong = segmentation_errors(features[0], target[:, ::2, ::2], spaces)
         # Inside the region only successful attacks teach; what survived there says nothing.
         return observer_loss(
-            self.observer(*features), unknown | (region & wrong), valid & (unknown | ~region | wrong)
+            self.observer(*features),
+            unknown | (region & wrong),
+            valid & (unknown | ~region | wrong),
         )
 
     def validation_step(self, batch: dict[str, Tensor], index: int) -> None:
@@ -171,9 +173,7 @@ class LightObsNet(lightning.LightningModule):
     def train_dataloader(self) -> DataLoader:
         s = self.settings
         length = s.steps_per_epoch * s.batch
-        crops = Mixture(
-            self.data, s.mixture, length=length, seed=s.seed, epoch=self.current_epoch
-        )
+        crops = Mixture(self.data, s.mixture, length=length, seed=s.seed, epoch=self.current_epoch)
         return DataLoader(
             crops, batch_size=s.batch, num_workers=s.workers, worker_init_fn=_one_thread
         )

@@ -1,0 +1,155 @@
+"""Stages to ONNX graphs of a bundle, each checked against torch in ONNX Runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import torch
+from onnx import TensorProto, helper, numpy_helper
+
+from anomaly_seg_ros.errors import BundleError
+from training.stage import Stage
+
+OPSET = 18
+STORE_AS_HALF = 256  # initialisers of at least so many values are stored in fp16
+# Gates of the parity check: a flipped class is a near-tie, scores away from it must agree.
+LABEL_AGREEMENT = 0.998
+SCORE_ERROR = 5e-3
+
+
+@dataclass(frozen=True)
+class ExportedStage:
+    """A graph file, its bundle description and what the parity check measured."""
+
+    file: Path
+    description: dict[str, Any]
+
+
+def export_stages(
+    stages: Sequence[Stage], images: Sequence[np.ndarray], folder: Path
+) -> list[ExportedStage]:
+    """Write STAGE.onnx for each stage and compare the chain with torch on real `images`.
+
+    images: uint8 [1, H, W, 3] RGB at the bundle's input size, the first one is the example input.
+    Weights are stored in fp16 and cast to fp32 in the graph, which the check includes.
+    Raises BundleError when labels or scores differ by more than the gates.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors: dict[str, torch.Tensor] = {"image": torch.from_numpy(images[0])}
+    exported = []
+    for stage in stages:
+        stage.eval()
+        inputs = tuple(tensors[name] for name in stage.inputs)
+        with torch.no_grad():
+            tensors.update(_named(stage, stage(*inputs)))
+        file = folder / f"{stage.name}.onnx"
+        torch.onnx.export(
+            stage,
+            inputs,
+            file,
+            input_names=list(stage.inputs),
+            output_names=list(stage.outputs),
+            dynamo=True,
+            opset_version=OPSET,
+            external_data=False,
+            verbose=False,
+        )
+        model = onnx.load(file)
+        store_as_half(model)
+        _forget_origin(model)
+        onnx.checker.check_model(model)
+        onnx.save(model, file)
+        outputs = [
+            {
+                "name": name,
+                "dtype": str(tensors[name].dtype).removeprefix("torch."),
+                "shape": list(tensors[name].shape),
+            }
+            for name in stage.outputs
+        ]
+        description = {"name": stage.name, "inputs": list(stage.inputs), "outputs": outputs}
+        exported.append(ExportedStage(file, description))
+    parity = compare(stages, [stage.file for stage in exported], images)
+    for done in exported:
+        done.description["files"] = [{"precision": "fp32", "for": "any", "parity": parity}]
+    return exported
+
+
+def _named(stage: Stage, result: Any) -> dict[str, torch.Tensor]:
+    values = result if isinstance(result, tuple) else (result,)
+    return dict(zip(stage.outputs, values, strict=True))
+
+
+def store_as_half(model: onnx.ModelProto) -> None:
+    """Store large fp32 initialisers in fp16 and cast them in the graph: half the file, fp32 maths.
+
+    A runtime folds the casts when it loads the graph.
+    """
+    graph = model.graph
+    casts = []
+    for index, tensor in enumerate(graph.initializer):
+        values = numpy_helper.to_array(tensor)
+        if tensor.data_type != TensorProto.FLOAT or values.size < STORE_AS_HALF:
+            continue
+        half = values.astype(np.float16)
+        if not np.isfinite(half).all():
+            continue  # a value beyond fp16 keeps its precision
+        stored = numpy_helper.from_array(half, f"{tensor.name}_half")
+        casts.append(helper.make_node("Cast", [stored.name], [tensor.name], to=TensorProto.FLOAT))
+        graph.initializer[index].CopyFrom(stored)
+    nodes = list(graph.node)
+    del graph.node[:]
+    graph.node.extend([*casts, *nodes])
+
+
+def _forget_origin(model: onnx.ModelProto) -> None:
+    """Drop the exporter's notes on source files: paths of the exporting machine."""
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    del model.graph.metadata_props[:]
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        del value.metadata_props[:]
+    del model.graph.value_info[:]
+
+
+def compare(
+    stages: Sequence[Stage], files: Sequence[Path], images: Sequence[np.ndarray]
+) -> dict[str, float]:
+    """Torch against ONNX Runtime over the whole chain: label agreement and largest errors."""
+    sessions = [
+        onnxruntime.InferenceSession(file, providers=["CPUExecutionProvider"]) for file in files
+    ]
+    agree, pixels, score_error, logit_error = 0, 0, 0.0, 0.0
+    for image in images:
+        tensors: dict[str, torch.Tensor] = {"image": torch.from_numpy(image)}
+        arrays: dict[str, np.ndarray] = {"image": image}
+        for stage, session in zip(stages, sessions, strict=True):
+            with torch.no_grad():
+                tensors.update(_named(stage, stage(*(tensors[name] for name in stage.inputs))))
+            feeds = {name: arrays[name] for name in stage.inputs}
+            arrays.update(zip(stage.outputs, session.run(stage.outputs, feeds), strict=True))
+        agree += int((arrays["labels"] == tensors["labels"].numpy()).sum())
+        pixels += arrays["labels"].size
+        score = np.abs(arrays["score"] - tensors["score"].numpy())
+        score_error = max(score_error, float(score.max()))
+        logits = np.abs(arrays["logits"] - tensors["logits"].numpy())
+        logit_error = max(logit_error, float(logits.max()))
+    agreement = agree / pixels
+    if agreement < LABEL_AGREEMENT or score_error > SCORE_ERROR:
+        raise BundleError(
+            f"the exported graphs differ from torch: label agreement {agreement:.5f} "
+            f"(at least {LABEL_AGREEMENT}), score error {score_error:.2e} (at most {SCORE_ERROR})"
+        )
+    return {
+        "frames": len(images),
+        "label_agreement": round(agreement, 6),
+        "score_max_error": round(score_error, 6),
+        "logits_max_error": round(logit_error, 5),
+    }

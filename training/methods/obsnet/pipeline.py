@@ -1,0 +1,54 @@
+"""The two stages of the light ObsNet, as the runtime runs them."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from training.data.label_spaces import CLASSES
+from training.networks.light_observer import LightObserver
+from training.networks.light_pyramid import LightPyramid
+from training.stage import Stage
+
+ENTROPY_FLOOR = 0.05  # keeps the observer's word where the segmentation is wholly sure
+
+
+class Segmentation(Stage):
+    """Image uint8 [N, H, W, 3] -> logits float32 [N, 19, H/4, W/4], labels uint8, features."""
+
+    name = "segmentation"
+    inputs = ("image",)
+    outputs = ("logits", "labels", "features_pyramid", "features_4", "features_8")
+
+    def __init__(self, network: LightPyramid) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        normalised = (image.permute(0, 3, 1, 2).float() - 127.0) / 128.0
+        logits, pyramid, early_4, early_8 = self.network(normalised)
+        return logits, logits.argmax(dim=1).to(torch.uint8), pyramid, early_4, early_8
+
+
+class Observation(Stage):
+    """Evidence of the segmentation -> score float32 [N, H/4, W/4] in 0..1, high = unknown.
+
+    score = sigmoid(observer) * (entropy / ln 19 + floor) / (1 + floor), square root taken to spread
+    small values: both the observer and the segmentation must doubt.
+    """
+
+    name = "observer"
+    inputs = ("logits", "features_pyramid", "features_4", "features_8")
+    outputs = ("score",)
+
+    def __init__(self, network: LightObserver) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, logits: Tensor, pyramid: Tensor, early_4: Tensor, early_8: Tensor) -> Tensor:
+        doubt = torch.sigmoid(self.network(logits, pyramid, early_4, early_8))
+        probabilities = logits.softmax(dim=1)
+        entropy = -(probabilities * (probabilities + 1e-7).log()).sum(dim=1) / math.log(CLASSES)
+        return (doubt * (entropy + ENTROPY_FLOOR) / (1.0 + ENTROPY_FLOOR)).clamp(0, 1).sqrt()
