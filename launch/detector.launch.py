@@ -7,6 +7,7 @@ Arguments left empty keep what the parameter file says.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from ament_index_python.packages import get_package_share_directory
@@ -15,13 +16,12 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
+from anomaly_seg_ros.nodes.environment import PROFILE_VARIABLES
+
 CONFIG = Path(get_package_share_directory("anomaly_seg_ros")) / "config"
 BOOLEANS = ["true", "false"]
 COMPRESSED = "/compressed"
 OUTPUTS = ("overlay", "segmentation", "anomaly_mask", "anomaly_score")
-
-# Fast DDS 3 (Kilted and later) reads the first name, Fast DDS 2 (Humble, Jazzy) the second.
-PROFILE_VARIABLES = ("FASTDDS_DEFAULT_PROFILES_FILE", "FASTRTPS_DEFAULT_PROFILES_FILE")
 
 # Arguments that become node parameters when they are not empty, and how their text is read.
 PARAMETERS = {
@@ -38,7 +38,7 @@ PARAMETERS = {
 
 def arguments() -> list[DeclareLaunchArgument]:
     """What a user may change."""
-    profile = next((os.environ[name] for name in PROFILE_VARIABLES if os.environ.get(name)), None)
+    profiles = [*map(os.environ.get, PROFILE_VARIABLES), str(CONFIG / "fastdds.xml")]
     return [
         DeclareLaunchArgument(
             "image_topic",
@@ -113,7 +113,7 @@ def arguments() -> list[DeclareLaunchArgument]:
         ),
         DeclareLaunchArgument(
             "dds_profile",
-            default_value=profile or str(CONFIG / "fastdds.xml"),
+            default_value=next(filter(None, profiles)),
             description="Fast DDS profile with room for images, empty: none. Your camera driver "
             "needs it too.",
         ),
@@ -152,9 +152,10 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         )
     ]
     if value("rviz") == "true":
-        # The RViz file names the topics of a detector without namespace.
-        prefix = value("namespace").strip("/")
-        moved = [(f"/detector/{out}", f"/{prefix}/detector/{out}") for out in OUTPUTS]
+        # The RViz file names the topics of a detector without namespace on a camera `image`.
+        prefix = "/".join(["", *filter(None, value("namespace").split("/"))])
+        moved = [(f"/detector/{out}", f"{prefix}/detector/{out}") for out in OUTPUTS]
+        moved.append(("/image", topic if topic.startswith("/") else f"{prefix}/{topic}"))
         common["arguments"] = ["--display-config", value("rviz_config"), *common["arguments"]]
         nodes.append(
             Node(
@@ -162,16 +163,16 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
                 executable="rviz2",
                 name="rviz",
                 parameters=[sim_time],
-                remappings=moved if prefix else [],
+                remappings=moved,
                 **common,
             )
         )
     return nodes
 
 
-def overrides(value) -> dict:
+def overrides(value: Callable[[str], str]) -> dict[str, object]:
     """Parameters for the arguments that were given; RuntimeError where the text is no number."""
-    parameters = {}
+    parameters: dict[str, object] = {}
     for name, read in PARAMETERS.items():
         if value(name):
             try:
