@@ -54,8 +54,8 @@ class Detector:
     1 and 2 work on the cells whose own score is >= the threshold; the mask keeps the pixels of
     these cells and of their eight neighbours, into which the smoothly enlarged score runs out.
 
-    Belongs to one thread at a time; threshold and operating point may be set from another and
-    hold from the next `detect` on. Raises BundleError, BackendError, DetectorError.
+    Belongs to one thread at a time; threshold, focus and operating point may be set from another
+    and hold from the next `detect` on. Raises BundleError, BackendError, DetectorError.
     """
 
     def __init__(
@@ -72,15 +72,13 @@ class Detector:
         threads: int | None = None,
     ) -> None:
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-        if focus is not None and focus not in FOCUSES:
-            raise DetectorError(f"unknown focus {focus!r}; expected one of {', '.join(FOCUSES)}")
-        self._focus = focus
+        self._focus = _checked_focus(focus)
         self._point = self._named_point(operating_point)
         if threshold is not None:
             self.threshold = threshold
         self._region = None if region is None else _used_pixels(region)
-        self._drivable = np.zeros(256, bool)
-        self._drivable[[entry.id for entry in self.bundle.classes if entry.drivable]] = True
+        self._drivable = np.zeros(256, np.uint8)  # 1 at the ids of drivable classes
+        self._drivable[[entry.id for entry in self.bundle.classes if entry.drivable]] = 1
         self._fittings: dict[tuple[int, int], Fitting] = {}
         self.runner: Runner = load_runner(self.bundle, backend, device, precision, threads)
 
@@ -103,6 +101,17 @@ class Detector:
         if not np.isfinite(value):
             raise DetectorError(f"threshold is {value}; expected a finite number")
         self._point = replace(self._point, threshold=float(value))
+
+    @property
+    def focus(self) -> str:
+        """Where the mask looks: everywhere or road. Set None for the operating point's own."""
+        return self._point.focus
+
+    @focus.setter
+    def focus(self, value: str | None) -> None:
+        self._focus = _checked_focus(value)
+        own = self.bundle.operating_points[self._point.name].focus
+        self._point = replace(self._point, focus=self._focus or own)
 
     def detect(
         self,
@@ -231,11 +240,9 @@ class Detector:
 
     def _surface(self, fitting: Fitting, labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
         """Drivable cells on the score's grid, bool [h, w]; a letterbox's padding is none."""
-        drivable = self._drivable[labels]
+        drivable = cv2.LUT(labels, self._drivable).view(bool)
         if drivable.shape != shape:
-            drivable = cv2.resize(
-                drivable.view(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST
-            ).view(bool)
+            drivable = Fitting(shape, drivable.shape).restore(drivable, nearest=True, fill=0)
         if fitting.target[2:] != fitting.network:
             rows, columns = (
                 slice(
@@ -278,6 +285,12 @@ class Detector:
                 size, (spec.height, spec.width), spec.fit, spec.antialias
             )
         return self._fittings[size]
+
+
+def _checked_focus(focus: str | None) -> str | None:
+    if focus is not None and focus not in FOCUSES:
+        raise DetectorError(f"unknown focus {focus!r}; expected one of {', '.join(FOCUSES)}")
+    return focus
 
 
 def _frames(images: Sequence[np.ndarray] | np.ndarray) -> list[np.ndarray]:
