@@ -9,12 +9,15 @@ from anomaly_seg_ros.imaging.encodings import (
     to_rgb,
 )
 from anomaly_seg_ros.imaging.fitting import Fitting
+from anomaly_seg_ros.imaging.overlay import OverlayStyle, draw_overlay
 
 __all__ = [
     "SUPPORTED_ENCODINGS",
     "Fitting",
+    "OverlayStyle",
     "compressed_size",
     "decode_compressed",
+    "draw_overlay",
     "fill_image",
     "message_to_map",
     "message_to_rgb",
