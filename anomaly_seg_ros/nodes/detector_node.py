@@ -1,0 +1,391 @@
+"""The detector as a ROS 2 lifecycle node: camera images in, masks, score and overlay out.
+
+No algorithm lives here: Detector does the work, on one worker thread. The executor's thread only
+receives, so that parameters and services answer while the engine is busy.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+from diagnostic_msgs.msg import DiagnosticArray
+from rcl_interfaces.msg import SetParametersResult
+from rclpy.clock import Clock, ClockType
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.parameter import Parameter
+from rclpy.subscription import Subscription
+from std_srvs.srv import SetBool, Trigger
+
+from anomaly_seg_ros.bundle import Bundle
+from anomaly_seg_ros.detector import Detector
+from anomaly_seg_ros.errors import AnomalySegError, NodeError
+from anomaly_seg_ros.nodes import statistics
+from anomaly_seg_ros.nodes.diagnostics import DetectorState, detector_status, diagnostic_array
+from anomaly_seg_ros.nodes.mailbox import Mailbox
+from anomaly_seg_ros.nodes.main_loop import run_node
+from anomaly_seg_ros.nodes.outputs import DetectorOutputs
+from anomaly_seg_ros.nodes.parameters import (
+    DETECTOR_PARAMETERS,
+    declare,
+    fault_in,
+    overlay_style,
+    parameter_help,
+    values,
+)
+from anomaly_seg_ros.nodes.process_cost import thread_ids
+from anomaly_seg_ros.nodes.reports import FaultReports
+from anomaly_seg_ros.nodes.statistics import FrameStatistics, Snapshot
+from anomaly_seg_ros.nodes.subscription import input_topic, silence_cause, subscribe
+from anomaly_seg_ros.nodes.worker import Arrival, MeteredRunner, Settings, Worker, apply
+
+DIAGNOSTICS_PERIOD = 1.0  # seconds
+SILENCE_REPEAT = 30.0  # seconds between two warnings
+QUEUE_PATIENCE = 0.1  # seconds between two looks at a full queue
+STEADY = Clock(clock_type=ClockType.STEADY_TIME)  # timers run even when /clock stands still
+
+
+class DetectorNode(LifecycleNode):
+    """`image` in; `~/anomaly_mask`, `~/anomaly_score`, `~/segmentation`, `~/overlay` out.
+
+    configure opens bundle and engine, activate subscribes, deactivate unsubscribes, cleanup frees.
+    A transition that cannot be made fails with its reason in the log and on /diagnostics, and the
+    node lives on.
+    """
+
+    def __init__(self, **node_options: Any) -> None:
+        self._detector: Detector | None = None
+        self._meter: MeteredRunner | None = None
+        self._engine_threads: frozenset[int] = frozenset()
+        self._outputs: DetectorOutputs | None = None
+        self._worker: Worker | None = None
+        self._subscription: Subscription | None = None
+        self._enabled = True
+        self._fault = ""
+        self._counts = FrameStatistics()
+        self._last_snapshot: Snapshot | None = None
+        self._silence_told = -math.inf
+        # rclpy destroys a node whose construction fails: what that needs is set above.
+        super().__init__("detector", **node_options)
+        declare(self, DETECTOR_PARAMETERS)
+        self._faults = FaultReports(self.get_logger().error)
+
+        self.add_on_set_parameters_callback(self._check_parameters)
+        if hasattr(self, "add_post_set_parameters_callback"):
+            self.add_post_set_parameters_callback(self._parameters_changed)
+        self._diagnostics = self.create_publisher(DiagnosticArray, "/diagnostics", 10)
+        self.create_service(SetBool, "~/enable", self._on_enable)
+        self.create_service(Trigger, "~/reset_statistics", self._on_reset)
+        self.create_timer(DIAGNOSTICS_PERIOD, self._on_diagnostics, clock=STEADY)
+        if self.get_parameter("autostart").value:
+            self._autostart = self.create_timer(0.0, self._on_autostart, clock=STEADY)
+
+    # -- lifecycle ---------------------------------------------------------------------------------
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Open the bundle and the engine and run it warm."""
+        return self._attempt("configure", self._configure)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Start the worker and subscribe to the camera."""
+        return self._attempt("activate", self._activate)
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe and let the frame in work finish."""
+        return self._attempt("deactivate", self._deactivate)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Free the engine."""
+        return self._attempt("clean up", self._free)
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe and free, from any state."""
+        return self._attempt("shut down", self._free)
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Unsubscribe and free, so that configure can be tried again."""
+        return self._attempt("recover", self._free)
+
+    def _attempt(self, what: str, transition: Any) -> TransitionCallbackReturn:
+        try:
+            transition()
+        except AnomalySegError as error:
+            self._fault = f"cannot {what}: {error}"
+            self.get_logger().error(self._fault)
+            return TransitionCallbackReturn.FAILURE
+        except Exception as error:  # rclpy would swallow it without a word
+            self._fault = f"cannot {what}: {type(error).__name__}: {error}"
+            self.get_logger().error(f"{self._fault}\n{traceback.format_exc()}")
+            return TransitionCallbackReturn.FAILURE
+        self._fault = ""
+        return TransitionCallbackReturn.SUCCESS
+
+    def _configure(self) -> None:
+        log, given = self.get_logger().info, values(self, DETECTOR_PARAMETERS)
+        cv2.setNumThreads(1)  # resizing is short; OpenCV's pool would fight with the engine's
+        start = time.perf_counter()
+        log(f"configure 1/3: opening bundle {given['bundle']}")
+        bundle = Bundle.open(given["bundle"])
+        settings = self._settings(bundle)
+        log(f"configure 2/3: loading {bundle.method} on backend {given['backend']}")
+        threads_before = thread_ids()
+        detector = Detector(
+            bundle,
+            backend=given["backend"],
+            operating_point=settings.operating_point,
+            threshold=settings.threshold,
+            focus=settings.focus,
+            region=Path(given["region"]) if given["region"] else None,
+            device=given["device"] or None,
+            precision=given["precision"],
+            threads=given["threads"] or None,
+        )
+        try:
+            info = detector.runner.describe()
+            log(f"configure 3/3: warming up {info.backend} {info.device} {info.precision}")
+            per_frame = detector.warmup()
+            self._engine_threads = thread_ids() - threads_before
+            self._meter = detector.runner = MeteredRunner(detector.runner)
+            self._outputs = DetectorOutputs(self, bundle)
+        except BaseException:
+            detector.close()
+            raise
+        self._detector = detector
+        log(
+            f"configured in {time.perf_counter() - start:.1f} s: {bundle.name} on {info.backend} "
+            f"{info.version}, {info.device}, {info.precision}, {info.threads} threads, "
+            f"{1e3 * per_frame:.0f} ms per frame" + (f" ({info.note})" if info.note else "")
+        )
+
+    def _activate(self) -> None:
+        assert self._detector and self._meter and self._outputs  # the state machine's promise
+        given = values(self, DETECTOR_PARAMETERS)
+        keep_all = given["queue_policy"] == "all"
+        settings = self._settings(self._detector.bundle)
+        apply(settings, self._detector)
+        self._counts.restart_silence()
+        self._worker = Worker(
+            detector=self._detector,
+            meter=self._meter,
+            engine_threads=self._engine_threads,
+            outputs=self._outputs,
+            mailbox=Mailbox(given["queue_depth"], keep_all),
+            settings=settings,
+            counts=self._counts,
+            faults=self._faults,
+            clock=self._seconds,
+            alive=self.context.ok,
+        )
+        self._worker.start()
+        try:
+            self._subscription = subscribe(
+                self,
+                given["image_transport"],
+                keep_all,
+                given["queue_depth"],
+                self._on_image_queued if keep_all else self._on_image,
+            )
+        except BaseException:
+            self._deactivate()
+            raise
+        self._publish_labels()
+        self.get_logger().info(f"active: waiting for images on {self._topic()}")
+
+    def _deactivate(self) -> None:
+        if self._subscription is not None:
+            self.destroy_subscription(self._subscription)
+            self._subscription = None
+        worker, self._worker = self._worker, None
+        if worker is not None and not worker.stop():
+            raise NodeError(
+                "the engine does not finish its frame; stop this process to get rid of it"
+            )
+
+    def _free(self) -> None:
+        self._deactivate()
+        if self._outputs is not None:
+            self._outputs.destroy()
+            self._outputs = None
+        if self._detector is not None:
+            self._detector.close()
+            self._detector = self._meter = None
+
+    # -- frames ------------------------------------------------------------------------------------
+
+    def _on_image(self, message: Any) -> None:
+        """Keep the newest message for the worker."""
+        arrival = self._arrived(message)
+        if arrival is not None and self._worker is not None:
+            self._counts.dropped(statistics.REPLACED, self._worker.mailbox.put(arrival))
+
+    def _on_image_queued(self, message: Any) -> None:
+        """Queue the message; while the queue is full the subscription waits with us."""
+        arrival = self._arrived(message)
+        if arrival is None or self._worker is None:
+            return
+        while self.context.ok():
+            if not self._worker.mailbox.put(arrival, QUEUE_PATIENCE):
+                return
+        self._counts.dropped(statistics.QUEUE_FULL)
+
+    def _arrived(self, message: Any) -> Arrival | None:
+        moment = time.perf_counter()
+        stamp = message.header.stamp.sec + message.header.stamp.nanosec * 1e-9
+        self._counts.received(stamp, self._seconds() - stamp)
+        if not self._enabled:
+            self._counts.skipped(statistics.DISABLED)
+            return None
+        return Arrival(message, moment)
+
+    # -- parameters and services -------------------------------------------------------------------
+
+    def _settings(self, bundle: Bundle, changes: Sequence[Parameter] = ()) -> Settings:
+        """The dynamic parameters. Raises NodeError when the bundle does not know them."""
+        given = values(self, DETECTOR_PARAMETERS, changes)
+        name = given["operating_point"]
+        if name not in bundle.operating_points:
+            known = ", ".join(bundle.operating_points)
+            raise NodeError(
+                f"operating_point is {name!r}, but bundle {bundle.name} has only: {known}"
+            )
+        threshold: float | None = given["threshold"]
+        never_negative = bundle.score_display[0] >= 0
+        if math.isnan(threshold) or (threshold < 0 and never_negative):
+            threshold = None
+        return Settings(
+            operating_point=name,
+            threshold=threshold,
+            focus=given["focus"] or None,
+            max_age=given["max_age"],
+            always_process=given["always_process"],
+            style=overlay_style(given),
+            legend=given["overlay.legend"],
+        )
+
+    def _check_parameters(self, changes: Sequence[Parameter]) -> SetParametersResult:
+        reason = fault_in(DETECTOR_PARAMETERS, changes)
+        if reason is None and self._detector is not None:
+            try:
+                settings = self._settings(self._detector.bundle, changes)
+            except AnomalySegError as error:
+                reason = str(error)
+            else:
+                if not hasattr(self, "add_post_set_parameters_callback") and self._worker:
+                    self._worker.settings = settings  # Humble has no callback after setting
+        return SetParametersResult(successful=reason is None, reason=reason or "")
+
+    def _parameters_changed(self, changes: Sequence[Parameter]) -> None:
+        if self._worker is not None and self._detector is not None:
+            self._worker.settings = self._settings(self._detector.bundle)
+            self._publish_labels()
+
+    def _publish_labels(self) -> None:
+        assert self._detector and self._outputs
+        settings = self._settings(self._detector.bundle)
+        point = self._detector.bundle.operating_points[settings.operating_point]
+        self._outputs.publish_labels(
+            point,
+            point.threshold if settings.threshold is None else settings.threshold,
+            settings.focus or point.focus,
+            self._detector.runner.describe().backend,
+        )
+
+    def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        if request.data and not self._enabled:
+            self._counts.restart_silence()
+        self._enabled = request.data
+        response.success = True
+        response.message = "enabled" if request.data else "disabled: images are ignored"
+        self.get_logger().info(response.message)
+        return response
+
+    def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._counts.reset()
+        self._faults.reset()
+        self._last_snapshot = None
+        if self._worker is not None and self._worker.ledger is not None:
+            self._worker.ledger.reset()
+        response.success, response.message = True, "statistics start at zero"
+        return response
+
+    # -- timers ------------------------------------------------------------------------------------
+
+    def _on_autostart(self) -> None:
+        self.destroy_timer(self._autostart)
+        if self.trigger_configure() == TransitionCallbackReturn.SUCCESS:
+            self.trigger_activate()
+
+    def _on_diagnostics(self) -> None:
+        snapshot = self._counts.snapshot()
+        limit = self.get_parameter("silence_warning").value
+        if self._worker is not None and self._enabled and limit and snapshot.silence > limit:
+            self._warn_of_silence(snapshot.silence)
+        ledger = self._worker.ledger if self._worker is not None else None
+        state = DetectorState(
+            lifecycle=self._lifecycle_label(),
+            enabled=self._enabled,
+            fault=self._fault,
+            bundle=self.get_parameter("bundle").value,
+            topic=self._topic(),
+            runner=self._detector.runner.describe() if self._detector else None,
+            cost=ledger.per_frame() if ledger else None,
+            bad_inputs=self._faults.counts(),
+        )
+        status = detector_status(
+            self.get_fully_qualified_name(), state, snapshot, self._last_snapshot, limit
+        )
+        self._last_snapshot = snapshot
+        self._diagnostics.publish(diagnostic_array(self.get_clock().now().to_msg(), status))
+
+    def _warn_of_silence(self, silence: float) -> None:
+        now = time.perf_counter()
+        if now - self._silence_told < SILENCE_REPEAT or self._subscription is None:
+            return
+        self._silence_told = now
+        transport = self.get_parameter("image_transport").value
+        self.get_logger().warning(
+            f"no image for {silence:.0f} s: {silence_cause(self, self._subscription, transport)}"
+        )
+
+    # -- small things ------------------------------------------------------------------------------
+
+    def _seconds(self) -> float:
+        return self.get_clock().now().nanoseconds * 1e-9
+
+    def _topic(self) -> str:
+        return input_topic(self, self.get_parameter("image_transport").value)
+
+    def _lifecycle_label(self) -> str:
+        return self._state_machine.current_state[1]
+
+    def destroy_node(self) -> None:
+        """Stop the worker, free the engine and take the node down."""
+        self._attempt("shut down", self._free)
+        super().destroy_node()
+
+
+HELP = f"""\
+usage: detector_node [--ros-args -r image:=/my/camera -p bundle:=NAME_OR_FOLDER -p NAME:=VALUE ...]
+
+Marks what does not belong on the road. Subscribes `image` (or `image/compressed`); publishes
+~/anomaly_mask (mono8, 0 or 255), ~/anomaly_score (32FC1), ~/segmentation (mono8 class ids),
+~/overlay (rgb8), ~/labels_json, and ~/label_info where vision_msgs is installed.
+Services: ~/enable (std_srvs/SetBool), ~/reset_statistics (std_srvs/Trigger).
+
+Parameters:
+{parameter_help(DETECTOR_PARAMETERS)}
+"""
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """Run the node until SIGINT or SIGTERM; the exit status is 0 then."""
+    return run_node(DetectorNode, HELP, args)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

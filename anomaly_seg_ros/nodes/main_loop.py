@@ -1,0 +1,60 @@
+"""How a node process of ours lives and ends: one executor, quiet on Ctrl-C, exit status 0."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+import rclpy
+from rclpy.exceptions import ParameterException
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+
+from anomaly_seg_ros.errors import AnomalySegError
+
+
+def run_node(
+    make: Callable[[], Node],
+    usage: str,
+    args: Sequence[str] | None = None,
+    status: Callable[[Node], int] = lambda node: 0,
+) -> int:
+    """Spin the node that `make` builds until SIGINT, SIGTERM or a shutdown of ROS.
+
+    Returns what `status` says of the node then (0), or 2 when the node cannot be built. A second
+    SIGINT while ending changes nothing: a terminal and `ros2 launch` both send one for the same
+    Ctrl-C.
+    """
+    arguments = list(sys.argv if args is None else args)
+    own = arguments[: arguments.index("--ros-args")] if "--ros-args" in arguments else arguments
+    if {"-h", "--help"} & set(own):
+        print(usage)
+        return 0
+    # rclpy chains its handlers to these: the signal ends spinning, and Python raises nothing.
+    signal.signal(signal.SIGINT, _ignore)
+    signal.signal(signal.SIGTERM, _ignore)
+    rclpy.init(args=arguments)
+    node: Node | None = None
+    try:
+        node = make()
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        while executor.context.ok():
+            executor.spin_once()
+    except ExternalShutdownException:
+        pass  # the usual end
+    except (ParameterException, AnomalySegError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    finally:
+        if node is not None:
+            node.destroy_node()
+        rclpy.try_shutdown()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # until the interpreter is gone
+    return status(node)
+
+
+def _ignore(number: int, frame: FrameType | None) -> None:
+    """Leave the work to rclpy's own handler."""
