@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,10 @@ class Bag:
                     found[connection.topic] = (connection.msgtype, before + connection.msgcount)
         return dict(sorted(found.items()))
 
+    def size(self) -> int:
+        """Bytes of all files of the recording."""
+        return sum(file.stat().st_size for file in recorded_files(self.path))
+
     def messages(
         self, topic: str, start: int | None = None, stop: int | None = None
     ) -> Iterator[BagMessage]:
@@ -104,24 +108,21 @@ class Bag:
         """The message for a ROS 2 bag: bytes unchanged, or translated from ROS 1."""
         if not self.is_ros1:
             return RawMessage(message.message_type, bytes(message.raw))
-        cdr = self._types.ros1_to_cdr(message.raw, message.message_type)
-        if hasattr(decoded.header, "seq"):  # ROS 2 headers count no sequence
-            types = typestore(False)
-            make = types.types
-            header = make["std_msgs/msg/Header"](
-                stamp=make["builtin_interfaces/msg/Time"](
-                    sec=decoded.header.stamp.sec, nanosec=decoded.header.stamp.nanosec
-                ),
-                frame_id=decoded.header.frame_id,
-            )
-            fields = {
-                name: getattr(decoded, name)
-                for name in make[message.message_type].__dataclass_fields__
-                if name not in {"header", "__msgtype__"}
-            }
-            again = make[message.message_type](header=header, **fields)
-            cdr = types.serialize_cdr(again, message.message_type)
-        return RawMessage(message.message_type, bytes(cdr))
+        types = typestore(False)
+        make = types.types
+        stamp = decoded.header.stamp
+        header = make["std_msgs/msg/Header"](  # without the sequence number of ROS 1
+            stamp=make["builtin_interfaces/msg/Time"](sec=stamp.sec, nanosec=stamp.nanosec),
+            frame_id=decoded.header.frame_id,
+        )
+        kind = make[message.message_type]
+        names = [
+            entry.name for entry in fields(kind) if entry.name not in {"header", "__msgtype__"}
+        ]
+        again = kind(header=header, **{name: getattr(decoded, name) for name in names})
+        return RawMessage(
+            message.message_type, bytes(types.serialize_cdr(again, again.__msgtype__))
+        )
 
     def seconds(self) -> float:
         """Seconds between the first and the last message of the bag."""

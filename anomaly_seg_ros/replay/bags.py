@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,18 @@ from anomaly_seg_ros.replay.sources import (
     Frame,
     Source,
     SourceInfo,
+    every_frame,
     file_identity,
+    plausible_count,
 )
+
+MESSAGES_PER_BYTE = 10  # of compressed black pictures at the very most
 
 
 class BagSource(Source):
     """The images of one topic.
 
-    topic: None takes the only image topic; `other_than` names topics that are no camera (labels).
+    topic: None takes the only image topic; `not_topics` names topics that are no camera (labels).
     keep_messages stores the original message with each frame, for a result bag.
     Raises ReplayError for a damaged bag, no image topic, several, or one that is not there.
     """
@@ -43,7 +47,7 @@ class BagSource(Source):
         path: Path,
         topic: str | None = None,
         *,
-        other_than: tuple[str, ...] = (),
+        not_topics: tuple[str, ...] = (),
         keep_messages: bool = False,
     ) -> None:
         super().__init__()
@@ -51,18 +55,19 @@ class BagSource(Source):
         self.keep_messages = keep_messages
         self.warnings = list(self.bag.warnings)
         try:
-            self.topic, self.frames = _choose_topic(self.bag, topic, other_than)
+            self.topic, count = _choose_topic(self.bag, topic, not_topics)
         except ReplayError:
             self.bag.close()
             raise
+        self.count = plausible_count(count, self.bag.size() * MESSAGES_PER_BYTE)
 
     def close(self) -> None:
         self.bag.close()
 
     def __len__(self) -> int:
-        return self.frames
+        return self.count
 
-    def __iter__(self) -> Iterator[Frame | BadFrame]:
+    def frames(self, wanted: Callable[[int], bool] = every_frame) -> Iterator[Frame | BadFrame]:
         index = 0
         messages = self.bag.messages(self.topic)
         while True:
@@ -70,17 +75,16 @@ class BagSource(Source):
             try:
                 message = next(messages, None)
             except ReplayError as error:
-                self.warnings.append(str(error))
+                self.warn(str(error))
                 yield BadFrame(index, name, str(error))
                 break
             if message is None:
                 break
-            yield self._frame(message, index, name)
+            if wanted(index):
+                yield self._frame(message, index, name)
             index += 1
-        if index < self.frames:
-            self.warnings.append(
-                f"{index} of the {self.frames} messages that the bag promises could be read"
-            )
+        if index < self.count:
+            self.warn(f"{index} of the {self.count} messages that the bag promises could be read")
 
     def _frame(self, message: BagMessage, index: int, name: str) -> Frame | BadFrame:
         try:
@@ -114,8 +118,8 @@ class BagSource(Source):
 
     def describe(self) -> SourceInfo:
         seconds = self.bag.seconds()
-        fps = (self.frames - 1) / seconds if self.frames > 1 and seconds > 0 else None
-        return SourceInfo("bag", str(self.bag.path), self.frames, fps, self.topic, self._identity)
+        fps = (self.count - 1) / seconds if self.count > 1 and seconds > 0 else None
+        return SourceInfo("bag", str(self.bag.path), self.count, fps, self.topic, self._identity)
 
 
 class LabelTopic:
@@ -155,11 +159,11 @@ class LabelTopic:
         self.bag.close()
 
 
-def _choose_topic(bag: Bag, topic: str | None, other_than: tuple[str, ...]) -> tuple[str, int]:
+def _choose_topic(bag: Bag, topic: str | None, not_topics: tuple[str, ...]) -> tuple[str, int]:
     topics = {
         name: entry
         for name, entry in bag.topics((IMAGE, COMPRESSED_IMAGE)).items()
-        if name not in other_than
+        if name not in not_topics
     }
     listed = "; ".join(f"{name} ({kind}, {count})" for name, (kind, count) in topics.items())
     if topic is not None:

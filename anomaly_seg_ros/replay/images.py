@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -17,6 +17,7 @@ from anomaly_seg_ros.replay.sources import (
     Frame,
     Source,
     SourceInfo,
+    every_frame,
     file_identity,
     image_files,
 )
@@ -66,12 +67,16 @@ class ImageSource(Source):
         stems = Counter(file.stem for file in self.files)
         # road.jpg beside road.png: both keep their suffix, so that no result overwrites another.
         self.names = [file.stem if stems[file.stem] == 1 else file.name for file in self.files]
+        if len(set(self.names)) < len(self.names):  # a.jpg, a.png and a.jpg.png
+            self.names = [file.name for file in self.files]
 
     def __len__(self) -> int:
         return len(self.files)
 
-    def __iter__(self) -> Iterator[Frame | BadFrame]:
+    def frames(self, wanted: Callable[[int], bool] = every_frame) -> Iterator[Frame | BadFrame]:
         for index, (file, name) in enumerate(zip(self.files, self.names, strict=True)):
+            if not wanted(index):
+                continue
             try:
                 image = decode_image(file.read_bytes())
             except (EncodingError, OSError) as error:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from anomaly_seg_ros.errors import ReplayError
-from anomaly_seg_ros.replay.sources import BadFrame, Frame, Source, SourceInfo
+from anomaly_seg_ros.replay.sources import BadFrame, Frame, Source, SourceInfo, every_frame
 from anomaly_seg_ros.scenes import RoadSequence, SceneFrame
 
 DEFAULT_FRAMES = 150  # ten seconds at the scenes' rate
@@ -26,17 +26,17 @@ class SceneSource(Source):
                 ' whole numbers, for example "scenes:7:60".'
             )
         self.text = text
-        self.frames = int(match[2]) if match[2] else DEFAULT_FRAMES
-        if self.frames == 0:
+        self.count = int(match[2]) if match[2] else DEFAULT_FRAMES
+        if self.count == 0:
             raise ReplayError(f"{text!r} asks for no frames. Ask for at least one.")
         self.size = size
         self.sequence = RoadSequence(int(match[1]), size, frames_per_second=FRAMES_PER_SECOND)
 
     def __len__(self) -> int:
-        return self.frames
+        return self.count
 
-    def __iter__(self) -> Iterator[Frame | BadFrame]:
-        for index in range(self.frames):
+    def frames(self, wanted: Callable[[int], bool] = every_frame) -> Iterator[Frame | BadFrame]:
+        for index in filter(wanted, range(self.count)):
             scene = self.scene(index)
             yield Frame(index, f"{index:06d}", round(scene.seconds * 1e9), scene.image, FRAME_ID)
 
@@ -47,4 +47,4 @@ class SceneSource(Source):
     def describe(self) -> SourceInfo:
         height, width = self.size
         identity = f"{self.text}:{width}x{height}"
-        return SourceInfo("scenes", self.text, self.frames, FRAMES_PER_SECOND, "", identity)
+        return SourceInfo("scenes", self.text, self.count, FRAMES_PER_SECOND, "", identity)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -89,15 +89,28 @@ class SourceInfo:
     identity: str
 
 
+def every_frame(index: int) -> bool:
+    """The choice that leaves nothing out."""
+    return True
+
+
 class Source(ABC):
     """A recording: iterate for its frames, from the start each time. Memory stays bounded."""
 
     def __init__(self) -> None:
         self.warnings: list[str] = []  # filled while iterating: what the recording did not deliver
 
+    def warn(self, text: str) -> None:
+        """Note something once, however often the recording is read."""
+        if text not in self.warnings:
+            self.warnings.append(text)
+
     @abstractmethod
+    def frames(self, wanted: Callable[[int], bool] = every_frame) -> Iterator[Frame | BadFrame]:
+        """Frames in recording order; those whose index is not wanted are passed over undecoded."""
+
     def __iter__(self) -> Iterator[Frame | BadFrame]:
-        """Frames in recording order."""
+        return self.frames()
 
     @abstractmethod
     def __len__(self) -> int:
@@ -133,13 +146,14 @@ def open_source(
     path: str | Path,
     *,
     topic: str | None = None,
+    not_topics: tuple[str, ...] = (),
     size: tuple[int, int] = (480, 640),
 ) -> Source:
     """Open a recording by what it is.
 
     path: an image or a folder of images, a video file, a ROS 2 bag (folder, .mcap or .db3), a ROS 1
     .bag, or "scenes:SEED[:FRAMES]" for procedural road scenes of `size` (H, W). topic picks the
-    image topic of a bag; without it the bag must hold exactly one.
+    image topic of a bag; without it the bag must hold exactly one besides `not_topics` (labels).
     Raises ReplayError for what is missing, empty, damaged or of no known kind.
     """
     # Imported here: each kind needs its own libraries, and --help needs none of them.
@@ -158,7 +172,7 @@ def open_source(
     if suffix in BAG_SUFFIXES or (path.is_dir() and _is_bag_folder(path)):
         from anomaly_seg_ros.replay.bags import BagSource
 
-        return BagSource(path, topic)
+        return BagSource(path, topic, not_topics=not_topics)
     if path.is_dir() or suffix in IMAGE_SUFFIXES:
         from anomaly_seg_ros.replay.images import ImageSource
 
@@ -193,6 +207,11 @@ def image_files(folder: Path) -> list[Path]:
         and file.is_file()
     ]
     return sorted(files, key=lambda file: natural_key(file.name))
+
+
+def plausible_count(count: float, most: int) -> int:
+    """A stated number of frames, 0 (unknown) where it is more than the file can hold."""
+    return int(count) if 0 < count <= most else 0
 
 
 def file_identity(files: list[Path]) -> str:

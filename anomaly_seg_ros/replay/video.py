@@ -4,14 +4,21 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
-import numpy as np
 
 from anomaly_seg_ros.errors import ReplayError
-from anomaly_seg_ros.replay.sources import BadFrame, Frame, Source, SourceInfo, file_identity
+from anomaly_seg_ros.replay.sources import (
+    BadFrame,
+    Frame,
+    Source,
+    SourceInfo,
+    every_frame,
+    file_identity,
+    plausible_count,
+)
 
 FALLBACK_FPS = 25.0  # for files that state no rate
 DAMAGE_TRIES = 32  # frames to look past before a damaged file counts as ended
@@ -48,10 +55,10 @@ class VideoSource(Source):
                 f"{path}: opens as a video, but not one picture can be decoded: damaged, or a"
                 " codec that this OpenCV lacks. Convert it (ffmpeg -i IN -c:v libx264 OUT.mp4)."
             )
-        self.frames = int(frames) if 0 < frames < 1e9 else 0
+        self.count = plausible_count(frames, path.stat().st_size)
         self.fps = float(fps) if 0.0 < fps < 1e5 else FALLBACK_FPS
         if not 0.0 < fps < 1e5:
-            self.warnings.append(f"the video states no frame rate: {FALLBACK_FPS:g} fps assumed")
+            self.warn(f"the video states no frame rate: {FALLBACK_FPS:g} fps assumed")
 
     def _open(self) -> cv2.VideoCapture:
         capture = cv2.VideoCapture(str(self.path), cv2.CAP_FFMPEG)
@@ -64,54 +71,46 @@ class VideoSource(Source):
         return capture
 
     def __len__(self) -> int:
-        return self.frames
+        return self.count
 
-    def __iter__(self) -> Iterator[Frame | BadFrame]:
+    def frames(self, wanted: Callable[[int], bool] = every_frame) -> Iterator[Frame | BadFrame]:
         capture = self._open()
         index = read = 0
         try:
-            while True:
-                picture = _next_picture(capture)
-                if picture is None:
-                    skipped = self._skip_damage(capture, index)
-                    if skipped is None:
-                        break
-                    picture, lost = skipped
-                    for _ in range(lost):
-                        yield BadFrame(index, f"{index:06d}", "the picture cannot be decoded")
-                        index += 1
-                yield Frame(index, f"{index:06d}", round(index / self.fps * 1e9), picture)
+            while (lost := self._advance(capture, index)) is not None:
+                for missing in filter(wanted, range(index, index + lost)):
+                    yield BadFrame(missing, f"{missing:06d}", "the picture cannot be decoded")
+                index += lost
+                if wanted(index):
+                    yield self._frame(capture, index)
                 index += 1
                 read += 1
         finally:
             capture.release()
-        if index < self.frames:
-            self.warnings.append(
-                f"{read} of the {self.frames} frames that the video promises could be read: its"
+        if index < self.count:
+            self.warn(
+                f"{read} of the {self.count} frames that the video promises could be read: its"
                 " end is missing or damaged"
             )
 
-    def _skip_damage(self, capture: cv2.VideoCapture, index: int) -> tuple[np.ndarray, int] | None:
-        """The next readable picture and how many were lost before it; None at the end."""
-        for lost in range(1, min(DAMAGE_TRIES, self.frames - index - 1) + 1):
-            picture = _next_picture(capture)
-            if picture is not None:
-                return picture, lost
+    def _advance(self, capture: cv2.VideoCapture, index: int) -> int | None:
+        """Go to the next readable picture; how many were lost on the way, None at the end."""
+        for lost in range(max(1, min(DAMAGE_TRIES, self.count - index))):
+            if capture.grab():
+                return lost
         return None
+
+    def _frame(self, capture: cv2.VideoCapture, index: int) -> Frame | BadFrame:
+        name = f"{index:06d}"
+        done, picture = capture.retrieve()
+        if not done or picture is None or picture.size == 0:
+            return BadFrame(index, name, "the picture cannot be decoded")
+        code = cv2.COLOR_GRAY2RGB if picture.ndim == 2 else cv2.COLOR_BGR2RGB
+        return Frame(index, name, round(index / self.fps * 1e9), cv2.cvtColor(picture, code))
 
     @functools.cached_property
     def _identity(self) -> str:
         return file_identity([self.path])
 
     def describe(self) -> SourceInfo:
-        return SourceInfo("video", str(self.path), self.frames, self.fps, "", self._identity)
-
-
-def _next_picture(capture: cv2.VideoCapture) -> np.ndarray | None:
-    """The next frame as uint8 [H, W, 3] RGB, or None."""
-    done, picture = capture.read()
-    if not done or picture is None or picture.size == 0:
-        return None
-    if picture.ndim == 2:
-        return cv2.cvtColor(picture, cv2.COLOR_GRAY2RGB)
-    return cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
+        return SourceInfo("video", str(self.path), self.count, self.fps, "", self._identity)

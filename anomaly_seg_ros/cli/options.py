@@ -1,0 +1,95 @@
+"""Options that several verbs share: what to read, and which detector."""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from anomaly_seg_ros.detector import Detector
+
+INPUT_HELP = (
+    "image, folder of images, video, ROS 2 bag (folder, .mcap, .db3), ROS 1 .bag, or"
+    ' "scenes:SEED[:FRAMES]" for drawn roads'
+)
+
+
+def add_source_options(parser: argparse.ArgumentParser) -> None:
+    """INPUT and --topic."""
+    parser.add_argument("input", metavar="INPUT", help=INPUT_HELP)
+    parser.add_argument(
+        "--topic", default=None, help="image topic of a bag (needed where it has several)"
+    )
+
+
+def add_detector_options(parser: argparse.ArgumentParser) -> None:
+    """Bundle, backend and operating point."""
+    group = parser.add_argument_group("detector")
+    group.add_argument(
+        "--bundle",
+        default=None,
+        metavar="NAME",
+        help="shipped bundle or folder (default: the shipped default)",
+    )
+    group.add_argument(
+        "--backend", default="auto", help="auto or a backend's name (default: %(default)s)"
+    )
+    group.add_argument("--device", default=None, help="of the backend, for example cuda:0")
+    group.add_argument("--precision", default="fp32", help="fp32, fp16 or int8 (default: fp32)")
+    group.add_argument(
+        "--threads", type=positive_int, default=None, metavar="N", help="CPU threads"
+    )
+    group.add_argument(
+        "--operating-point",
+        default="default",
+        metavar="NAME",
+        help="threshold by name, see `anomaly-seg bundle info` (default: %(default)s)",
+    )
+    group.add_argument(
+        "--threshold", type=float, default=None, help="score threshold instead of the named one"
+    )
+    group.add_argument(
+        "--focus",
+        choices=("everywhere", "road"),
+        default=None,
+        help="where the mask looks (default: as the operating point says)",
+    )
+    group.add_argument(
+        "--region",
+        type=Path,
+        default=None,
+        metavar="PNG",
+        help="gray picture of the camera's size: anomalies count where it is not 0",
+    )
+
+
+def open_detector(args: argparse.Namespace) -> Detector:
+    """The detector that the options of add_detector_options describe. Raises AnomalySegError."""
+    from anomaly_seg_ros.bundle import DEFAULT_BUNDLE
+    from anomaly_seg_ros.detector import Detector
+
+    return Detector(
+        args.bundle or DEFAULT_BUNDLE,
+        args.backend,
+        args.operating_point,
+        region=args.region,
+        threshold=args.threshold,
+        focus=args.focus,
+        device=args.device,
+        precision=args.precision,
+        threads=args.threads,
+    )
+
+
+def region_identity(region: Path | None) -> str:
+    """What tells regions of interest apart; the detector has read the file before."""
+    return hashlib.sha256(region.read_bytes()).hexdigest()[:16] if region else ""
+
+
+def positive_int(text: str) -> int:
+    """An argparse type: a whole number of 1 or more."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
+    return int(text)

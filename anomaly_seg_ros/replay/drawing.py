@@ -1,0 +1,32 @@
+"""Overlays of a bundle's results: its own class colours, names and score range."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from anomaly_seg_ros.bundle import Bundle
+from anomaly_seg_ros.detector import Detection
+from anomaly_seg_ros.imaging.overlay import draw_overlay
+
+
+class Painter:
+    """Draws detections of one bundle."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self.palette = np.zeros((256, 3), np.uint8)
+        for entry in bundle.classes:
+            self.palette[entry.id] = entry.color
+        self.names = {entry.id: entry.name for entry in bundle.classes}
+        self.display = bundle.score_display
+
+    def overlay(self, image: np.ndarray, found: Detection) -> np.ndarray:
+        """image uint8 [H, W, 3] RGB with classes, heat and mask laid over it, of the same shape."""
+        return draw_overlay(
+            image,
+            labels=found.labels,
+            score=found.score,
+            mask=found.mask,
+            palette=self.palette,
+            display=self.display,
+            class_names=self.names,
+        )
