@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -77,7 +78,7 @@ class CameraStandIn:
             String, f"{DETECTOR}/{LABELS_TOPIC}", self._on_labels, LATCHED_QOS
         )
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
-        self._reset = self.node.create_client(Trigger, f"{DETECTOR}/reset_statistics")
+        self._reset: Any = self.node.create_client(Trigger, f"{DETECTOR}/reset_statistics")
 
     def message(self, image: np.ndarray, encoding: str = "rgb8") -> Any:
         """A camera message of pixels that are already in `encoding`; the stamp comes later.
@@ -111,11 +112,9 @@ class CameraStandIn:
         while time.perf_counter() < deadline:
             stamp, sent = self.send(message)
             resend = min(deadline, time.perf_counter() + RESEND_SECONDS)
-            self.spin_until(
-                lambda stamp=stamp: len(self._answers.get(stamp, ())) == self._wanted, resend
-            )
+            self.spin_until(partial(self._complete, stamp), resend)
             answer = self._answers.pop(stamp, {})
-            if len(answer) == self._wanted:
+            if len(answer) == len(self._outputs):
                 self._answers.clear()
                 return stamp, {name: (found, at - sent) for name, (found, at) in answer.items()}
         raise NodeError(
@@ -179,16 +178,15 @@ class CameraStandIn:
     ) -> None:
         self.close()
 
-    @property
-    def _wanted(self) -> int:
-        return len(self._outputs)
+    def _complete(self, stamp: Stamp) -> bool:
+        return len(self._answers.get(stamp, ())) == len(self._outputs)
 
     def _subscribe(self, name: str) -> None:
+        def arrived(message: Image) -> None:
+            self._on_output(name, message, time.perf_counter())
+
         self.node.create_subscription(
-            Image,
-            f"{DETECTOR}/{name}",
-            lambda message: self._on_output(name, message, time.perf_counter()),
-            QoSProfile(depth=1, reliability=RELIABLE),
+            Image, f"{DETECTOR}/{name}", arrived, QoSProfile(depth=1, reliability=RELIABLE)
         )
 
     def _keep(self, name: str, message: Any, moment: float) -> None:

@@ -45,9 +45,9 @@ class DemoResults:
     frames_with_unknown: int
     rate: float
     camera_to_mask: Spread
-    ap: float
-    auroc: float
-    fpr95: float
+    ap: float | None  # None when the roads of this run show no unknown object
+    auroc: float | None
+    fpr95: float | None
     false_regions_per_100_frames: float
     threshold: float
 
@@ -109,7 +109,7 @@ def _replay(
                 files.add(moment)
         values = camera.fresh_diagnostics()
         labels = json.loads(camera.labels or "{}")
-    scores = histogram.compute()
+    scores = histogram.compute() if with_unknown else None
     return DemoResults(
         bundle=bundle.name,
         engine=f"{values['backend']} {values['engine version']}, {values['device']}, "
@@ -118,10 +118,10 @@ def _replay(
         frames_with_unknown=with_unknown,
         rate=len(latencies) / streaming,
         camera_to_mask=_spread(latencies),
-        ap=scores.ap,
-        auroc=scores.auroc,
-        fpr95=scores.fpr95,
-        false_regions_per_100_frames=100 * regions.compute().per_frame,
+        ap=scores.ap if scores else None,
+        auroc=scores.auroc if scores else None,
+        fpr95=scores.fpr95 if scores else None,
+        false_regions_per_100_frames=regions.compute().per_100_frames,
         threshold=labels["threshold"],
     )
 
@@ -156,15 +156,20 @@ def _spread(seconds: Sequence[float]) -> Spread:
 def summary(results: DemoResults) -> str:
     """The numbers for people."""
     way = results.camera_to_mask
+    metrics = "no unknown object in these frames: ask for more --frames or another --seed"
+    if results.ap is not None and results.auroc is not None and results.fpr95 is not None:
+        metrics = (
+            f"unknown objects in {results.frames_with_unknown} frames, pixel by pixel: "
+            f"AP {100 * results.ap:.1f} %, AUROC {100 * results.auroc:.1f} %, "
+            f"FPR95 {100 * results.fpr95:.1f} %"
+        )
     return "\n".join(
         [
             "",
             f"{results.bundle} on {results.engine}",
             f"  {results.frames} camera images answered at {results.rate:.1f} Hz; "
             f"camera to mask {way.p50:.0f} ms median, {way.p95:.0f} ms p95",
-            f"  unknown objects in {results.frames_with_unknown} frames, pixel by pixel: "
-            f"AP {100 * results.ap:.1f} %, AUROC {100 * results.auroc:.1f} %, "
-            f"FPR95 {100 * results.fpr95:.1f} %",
+            f"  {metrics}",
             f"  at threshold {results.threshold:.3f}: "
             f"{results.false_regions_per_100_frames:.0f} false regions per 100 frames",
         ]

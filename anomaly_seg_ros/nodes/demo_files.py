@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -17,6 +17,7 @@ from rosbags.typesys import Stores, get_typestore
 from sensor_msgs.msg import CompressedImage, Image
 
 from anomaly_seg_ros.errors import ReplayError
+from anomaly_seg_ros.imaging.compressed import decode_compressed
 from anomaly_seg_ros.imaging.encodings import fill_image, message_to_rgb
 from anomaly_seg_ros.replay.video_writer import write_video
 from anomaly_seg_ros.replay.writers import jpeg_bytes, png_bytes, write_atomically
@@ -24,7 +25,7 @@ from anomaly_seg_ros.scenes import SceneFrame
 
 SHEET_COLUMNS, SHEET_ROWS = 3, 3
 SHEET_WIDTH = 560  # pixels of one picture on the sheet
-METADATA_VERSION = 8  # read by older rosbag2 too
+METADATA_VERSION: Literal[8] = 8  # read by older rosbag2 too
 IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 CAMERA_TOPIC = "/camera/image/compressed"
 TRUTH_TOPIC = "/truth/anomaly"
@@ -142,7 +143,7 @@ class DemoFiles:
 
 def contact_sheet(pictures: list[Path]) -> np.ndarray:
     """Pictures of one size side by side, row by row: uint8 [H, W, 3] RGB."""
-    images = [cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB) for path in pictures]
+    images = [decode_compressed(path.read_bytes()) for path in pictures]
     height, width = images[0].shape[:2]
     size = (SHEET_WIDTH, round(SHEET_WIDTH * height / width))
     cells = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in images]

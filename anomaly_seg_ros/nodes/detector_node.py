@@ -253,13 +253,12 @@ class DetectorNode(LifecycleNode):
             raise NodeError(
                 f"operating_point is {name!r}, but bundle {bundle.name} has only: {known}"
             )
-        threshold: float | None = given["threshold"]
+        threshold: float = given["threshold"]
         never_negative = bundle.score_display[0] >= 0
-        if math.isnan(threshold) or (threshold < 0 and never_negative):
-            threshold = None
+        of_the_point = math.isnan(threshold) or (threshold < 0 and never_negative)
         return Settings(
             operating_point=name,
-            threshold=threshold,
+            threshold=None if of_the_point else threshold,
             focus=given["focus"] or None,
             max_age=given["max_age"],
             always_process=given["always_process"],

@@ -154,11 +154,11 @@ class ImageSourceNode(Node):
         wanted = self._given["wait_for_subscribers"]
         if not wanted:
             return
-        topic = (self._raw or self._compressed).topic_name
-        self.get_logger().info(f"waiting for {wanted} subscriber(s) of {topic}")
+        cameras = [publisher for publisher in (self._raw, self._compressed) if publisher]
+        topics = " or ".join(publisher.topic_name for publisher in cameras)
+        self.get_logger().info(f"waiting for {wanted} subscriber(s) of {topics}")
         while not self._stop.wait(0.05):
-            found = max(p.get_subscription_count() for p in (self._raw, self._compressed) if p)
-            if found >= wanted:
+            if max(publisher.get_subscription_count() for publisher in cameras) >= wanted:
                 return
 
     def _play_once(self, source: Source) -> None:

@@ -6,6 +6,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from types import FrameType
+from typing import TypeVar
 
 import rclpy
 from rclpy.exceptions import ParameterException
@@ -14,12 +15,14 @@ from rclpy.node import Node
 
 from anomaly_seg_ros.errors import AnomalySegError
 
+AnyNode = TypeVar("AnyNode", bound=Node)
+
 
 def run_node(
-    make: Callable[[], Node],
+    make: Callable[[], AnyNode],
     usage: str,
     args: Sequence[str] | None = None,
-    status: Callable[[Node], int] = lambda node: 0,
+    status: Callable[[AnyNode], int] = lambda node: 0,
 ) -> int:
     """Spin the node that `make` builds until SIGINT, SIGTERM or a shutdown of ROS.
 
@@ -36,7 +39,7 @@ def run_node(
     signal.signal(signal.SIGINT, _ignore)
     signal.signal(signal.SIGTERM, _ignore)
     rclpy.init(args=arguments)
-    node: Node | None = None
+    node: AnyNode | None = None
     try:
         node = make()
         executor = SingleThreadedExecutor()
@@ -53,7 +56,7 @@ def run_node(
             node.destroy_node()
         rclpy.try_shutdown()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # until the interpreter is gone
-    return status(node)
+    return status(node) if node is not None else 0
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:
