@@ -237,10 +237,13 @@ class Canvas:
         warped = cv2.warpPerspective(
             picture, matrix, shape, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
-        colours = cv2.LUT(warped, self.table(float(shown[:, 2].mean()), brightness))
+        table = self.table(float(shown[:, 2].mean()), brightness)
+        colours = cv2.LUT(np.ascontiguousarray(warped[..., :3]), table)
         alpha = np.zeros(shape[::-1], np.uint8)
         fixed = np.round(moved * (1 << SHIFT)).astype(np.int32)
         cv2.fillConvexPoly(alpha, fixed, 255, cv2.LINE_AA, SHIFT)
+        if picture.shape[2] == 4:
+            alpha = cv2.multiply(alpha, np.ascontiguousarray(warped[..., 3]), scale=1 / 255)
         _blend(self.image[top:bottom, left:right], colours, alpha)
         ids = self.labels[top:bottom, left:right]
         cv2.fillConvexPoly(
@@ -260,16 +263,15 @@ class Canvas:
             return 1.0
         return float(self.shade[row, column]) / 255
 
-    def dot(self, x: float, y: float, z: float, radius: float, colour: Colour) -> None:
-        """A small shining disc (a lamp), in world metres; no label."""
-        seen = self.camera.seen(np.array([[x, y, z]]))
-        if seen[0, 2] < NEAR:
+    def glow(self, seen: np.ndarray, radius: float, colour: Colour) -> None:
+        """A shining lamp at a point in camera axes [3]; `radius` in metres. No label."""
+        size = max(0.7, radius * self.camera.lens.focal / float(seen[2]))
+        column, row = np.round(self.camera.project(seen[None])[0] * (1 << SHIFT)).astype(int)
+        if max(abs(column), abs(row)) > 30000 << SHIFT:
             return
-        column, row = np.round(self.camera.project(seen)[0] * (1 << SHIFT)).astype(int)
-        size = max(0.4, radius * self.camera.lens.focal / float(seen[0, 2]))
-        bright = self.tint(scaled(colour, 1.0), float(seen[0, 2]) * 0.3)
-        centre = (int(column), int(row))
-        cv2.circle(self.image, centre, int(size * (1 << SHIFT)), bright, -1, cv2.LINE_AA, SHIFT)
+        bright = self.tint(colour, float(seen[2]) * 0.3)
+        centre, reach = (int(column), int(row)), int(size * (1 << SHIFT))
+        cv2.circle(self.image, centre, reach, bright, -1, cv2.LINE_AA, SHIFT)
 
 
 def _affine(corners: np.ndarray, width: int, height: int) -> np.ndarray:

@@ -156,7 +156,8 @@ class _Painter:
         """Texture columns of d from start to end."""
         low, high = sorted((start, end))
         return slice(
-            max(0, round((low + HALF) / COLUMN)), min(self.shape[1], round((high + HALF) / COLUMN))
+            max(0, round((low + HALF) / COLUMN)),
+            min(round(2 * HALF / COLUMN), round((high + HALF) / COLUMN)),
         )
 
     def fill(self, where: slice, colour: Colour, blotch: float, speckle: float) -> None:

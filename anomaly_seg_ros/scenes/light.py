@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from anomaly_seg_ros.scenes.texture import Colour, clouds, mix, rng_for, vary
+from anomaly_seg_ros.scenes.style import Style
+from anomaly_seg_ros.scenes.texture import Colour, clouds, mix, rng_for, scaled, vary
 
 MOODS = ("sunny", "bright", "overcast", "low sun", "dusk", "fog")
 MOOD_SHARES = (0.3, 0.2, 0.22, 0.12, 0.08, 0.08)
@@ -34,6 +35,11 @@ class Light:
         lit = max(0.0, sum(a * b for a, b in zip(normal, self.sun, strict=True)))
         ambient = 0.86 + 0.08 * normal[1]
         return (1 - self.strength) * (ambient + 0.1) + self.strength * (ambient - 0.2 + 0.5 * lit)
+
+    def slant(self) -> tuple[float, float]:
+        """How far the shadow of one metre of height reaches over the ground, in x and z."""
+        up = max(self.sun[1], 0.2)
+        return -self.sun[0] / up, -self.sun[2] / up
 
     def fade(self, distance: float) -> float:
         """Share of the haze in what is seen from a distance, 0..1."""
@@ -145,7 +151,9 @@ class Sensor:
 class Sky:
     """A panorama at infinity: sky, clouds, sun and a skyline, turned with the camera."""
 
-    def __init__(self, seed: int, focal: float, size: tuple[int, int], light: Light) -> None:
+    def __init__(
+        self, seed: int, focal: float, size: tuple[int, int], light: Light, style: Style
+    ) -> None:
         rng = rng_for(seed, 5)
         height, width = size
         self._half = width  # px to each side of straight ahead
@@ -165,6 +173,39 @@ class Sky:
             self._sun(picture, focal, light)
         self.picture = np.clip(picture + rng.normal(0, 0.7, (*shape, 1)), 0, 255).astype(np.uint8)
         self.labels = np.full(shape, 10, np.uint8)
+        self._skyline(rng, focal, light, style)
+
+    def _skyline(self, rng: np.random.Generator, focal: float, light: Light, style: Style) -> None:
+        """Wooded hills and, in towns, far houses along the horizon."""
+        wide = self.picture.shape[1]
+        town = style.kind in ("city", "boulevard", "industrial")
+        for layer in range(3):
+            far = 1 - layer / 3
+            fade = 0.35 + 0.5 * far
+            up = focal * rng.uniform(0.012, 0.045) * (0.6 + far)
+            line = clouds(rng, (8, wide), rng.uniform(3, 9), 7)[0]
+            rough = rng.normal(0, 0.09, wide // 3 + 1).repeat(3)[:wide] * (1 - 0.7 * far)
+            top = np.maximum(1, up * (1 + 0.5 * line + rough)).astype(int)
+            colour = mix(scaled(style.leaves, 0.85), light.haze, fade)
+            self._silhouette(top, colour, 8)
+            if town and layer:
+                at = 0
+                while at < wide:
+                    step = int(focal * rng.uniform(0.02, 0.07)) + 2
+                    high = int(focal * rng.uniform(0.02, 0.085) * (1.3 - 0.3 * layer))
+                    wall = vary(rng, (176, 166, 154), 0.2)
+                    block = np.zeros(wide, int)
+                    block[at : at + step] = high
+                    if rng.random() < 0.75:
+                        self._silhouette(block, mix(wall, light.haze, fade - 0.15), 2)
+                    at += step + int(rng.uniform(-0.3, 0.5) * step)
+
+    def _silhouette(self, top: np.ndarray, colour: Colour, label: int) -> None:
+        reach = min(int(top.max()) + 1, self.rows)
+        rows = np.arange(reach, 0, -1)[:, None]
+        inside = rows <= top[None, :]
+        self.picture[-reach:][inside] = np.asarray(colour).astype(np.uint8)
+        self.labels[-reach:][inside] = label
 
     def _sun(self, picture: np.ndarray, focal: float, light: Light) -> None:
         column = self._half + focal * light.sun[0] / light.sun[2]

@@ -53,9 +53,13 @@ class Sculpture:
         )  # fmt: skip
         return self.polygon(ring)
 
-    def limb(self, path: Sequence[Point], widths: Sequence[float]) -> np.ndarray:
-        """Mask of a bent limb along a path, with a full width at each point."""
-        mask = self.blank()
+    def limb(
+        self, path: Sequence[Point], widths: Sequence[float], mask: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Mask of a bent limb along a path, with a full width at each point; drawn into `mask`
+        where one is given."""
+        if mask is None:
+            mask = self.blank()
         for (start, wide), (end, thin) in zip(
             list(zip(path, widths, strict=True))[:-1],
             list(zip(path, widths, strict=True))[1:],

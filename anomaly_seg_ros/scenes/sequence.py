@@ -10,13 +10,18 @@ import numpy as np
 
 from anomaly_seg_ros.classes import VOID
 from anomaly_seg_ros.scenes.camera import Camera, Lens
-from anomaly_seg_ros.scenes.canvas import ANOMALY, Canvas, Sprite
+from anomaly_seg_ros.scenes.canvas import ANOMALY, Canvas
 from anomaly_seg_ros.scenes.ground import Ground
+from anomaly_seg_ros.scenes.layout import STRETCH, Layout, Stretch, Thing
 from anomaly_seg_ros.scenes.light import Sensor, Sky, draw_light
+from anomaly_seg_ros.scenes.looks import Shadows, Spot
+from anomaly_seg_ros.scenes.props import Props
+from anomaly_seg_ros.scenes.shadows import cast
 from anomaly_seg_ros.scenes.style import draw_style
 from anomaly_seg_ros.scenes.texture import rng_for
-from anomaly_seg_ros.scenes.unknown import draw_unknown
+from anomaly_seg_ros.scenes.traffic import Traffic
 
+SIGHT = 3 * STRETCH  # m: what is farther is left to the skyline
 TINY = 12  # px: smaller pieces of an unknown object are void
 
 
@@ -55,17 +60,21 @@ class RoadSequence:
         self.light = draw_light(seed)
         self.lens = Lens(height, width, width / 2 / math.tan(self.style.field_of_view / 2))
         self._ground = Ground(seed, self.style, self.light)
-        self._sky = Sky(seed, self.lens.focal, self.size, self.light)
+        self._sky = Sky(seed, self.lens.focal, self.size, self.light, self.style)
         self._sensor = Sensor(seed, self.size, self.light)
         self._sway = rng_for(seed, 8).uniform(0, 2 * math.pi, 8)
-        self._sprites: dict[int, Sprite] = {}
+        self._props = Props(seed, self.style, self.light)
+        self._layout = Layout(seed, self.style, self._props, anomalies)
+        self._traffic = Traffic(seed, self.style, self._props, self._layout)
+        self._slant = self.light.slant()
 
     def camera(self, index: int) -> Camera:
         """Where the camera is and looks at a frame."""
         style = self.style
         seconds = index / self.frames_per_second
         z = style.speed * seconds
-        d = style.lane(style.own, 0) + 0.15 * math.sin(0.31 * seconds + self._sway[0])
+        shift, turn = self._layout.swerve(z)
+        d = style.lane(style.own, 0) + 0.15 * math.sin(0.31 * seconds + self._sway[0]) + shift
         bounce = 0.0035 * math.sin(5.1 * seconds + self._sway[1])
         horizon = (style.horizon - 0.5) * self.lens.height
         return Camera(
@@ -73,7 +82,7 @@ class RoadSequence:
             x=float(style.bends.x(z)) + d,
             y=style.camera_height + 0.02 * math.sin(4.3 * seconds + self._sway[2]),
             z=z,
-            yaw=math.atan(float(style.bends.slope(z))) + 0.012 * math.sin(0.7 * seconds),
+            yaw=math.atan(float(style.bends.slope(z)) + turn) + 0.012 * math.sin(0.7 * seconds),
             pitch=math.atan(-horizon / self.lens.focal) + bounce,
             roll=0.006 * math.sin(0.9 * seconds + self._sway[3]),
         )
@@ -86,22 +95,59 @@ class RoadSequence:
         canvas = Canvas(camera, self.light)
         pose = np.array([camera.yaw, camera.pitch, camera.roll])
         self._sky.draw(canvas.image, canvas.labels, self.lens.focal, pose)
-        self._ground.draw(canvas.image, canvas.labels, camera, [])
-        if self.anomalies:
-            first = int(camera.z // 15)
-            for number in range(first + 8, first - 1, -1):
-                rng = rng_for(self.seed, 9, number)
-                z = 15 * number + rng.uniform(0, 15)
-                d = rng.uniform(-self.style.left.front, self.style.right.front)
-                x = float(self.style.bends.x(z)) + d
-                if number not in self._sprites:
-                    self._sprites[number] = draw_unknown(self.seed, number, (0.4, 0.6))
-                canvas.sprite(self._sprites[number], (x, 0.0, z))
+        seconds = index / self.frames_per_second
+        here = math.floor(camera.z / STRETCH)
+        stretches = [self._layout.stretch(here + k) for k in range(-1, round(SIGHT / STRETCH) + 1)]
+        streets = [street for stretch in stretches for street in stretch.streets]
+        self._ground.draw(canvas.image, canvas.labels, camera, streets)
+        for stretch in stretches:
+            self._crosswalks(canvas, stretch)
+        things = [thing for stretch in stretches for thing in stretch.things]
+        things += self._traffic.at(seconds, camera.z, SIGHT)
+        self._paint(canvas, things, seconds)
         image = self._sensor.develop(canvas.image, index)
         anomaly = _anomaly_map(canvas.labels)
         labels = canvas.labels
         labels[labels == ANOMALY] = VOID
-        return SceneFrame(image, labels, anomaly, index, index / self.frames_per_second)
+        return SceneFrame(image, labels, anomaly, index, seconds)
+
+    def _paint(self, canvas: Canvas, things: list[Thing], seconds: float) -> None:
+        """Shadows first, then the things from far to near."""
+        camera = canvas.camera
+        bends = self.style.bends
+        places = np.array([thing.at(seconds) for thing in things])
+        spots = np.stack([bends.x(places[:, 1]) + places[:, 0], 0 * places[:, 0], places[:, 1]], 1)
+        headings = np.arctan(bends.slope(places[:, 1]))
+        seen = camera.seen(spots)
+        reach = np.array([thing.look.reach for thing in things])
+        edge = self.lens.width / 2 / self.lens.focal
+        shown = (seen[:, 2] > -reach) & (seen[:, 2] < SIGHT + 20)
+        shadowed = shown & (np.abs(seen[:, 0]) - 3 * reach - 15 < edge * seen[:, 2])
+        shown &= np.abs(seen[:, 0]) - reach < edge * np.maximum(seen[:, 2] + reach, 0) + 1
+        shadows: Shadows = []
+        spotted = {}
+        for k in np.flatnonzero(shown | shadowed):
+            spotted[k] = Spot(spots[k, 0], spots[k, 2], float(headings[k]), seconds)
+            shadows += things[k].look.shadows(spotted[k], self._slant)
+        cast(canvas, shadows)
+        # On one ray from the camera what is nearer is nearer in depth and to the side: any sum of
+        # both sorts points; a large share of the side also sorts long houses behind what is before.
+        order = seen[:, 2] + 2.5 * np.abs(seen[:, 0])
+        for k in np.argsort(-order, kind="stable"):
+            if shown[k]:
+                things[k].look.paint(canvas, spotted[k])
+
+    def _crosswalks(self, canvas: Canvas, stretch: Stretch) -> None:
+        """Zebra stripes over the carriageway."""
+        style = self.style
+        for z in stretch.crosswalks:
+            offset = float(style.bends.x(z))
+            for d in np.arange(0.3 - style.left.edge, style.right.edge - 0.5, 1.0):
+                x = offset + float(d)
+                stripe = np.array(
+                    [[x, 0, z - 1.5], [x + 0.5, 0, z - 1.5], [x + 0.5, 0, z + 1.5], [x, 0, z + 1.5]]
+                )
+                canvas.polygon(stripe, (198, 197, 190), None)
 
 
 def _anomaly_map(labels: np.ndarray) -> np.ndarray:

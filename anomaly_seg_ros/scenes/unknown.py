@@ -10,13 +10,19 @@ import numpy as np
 
 from anomaly_seg_ros.scenes.canvas import ANOMALY, Sprite
 from anomaly_seg_ros.scenes.sculpt import Sculpture
-from anomaly_seg_ros.scenes.texture import Colour, clouds, rng_for, scaled, to_bytes
+from anomaly_seg_ros.scenes.texture import Colour, clouds, pick, rng_for, scaled, to_bytes, vary
 
 Random = np.random.Generator
+EARTHS: list[Colour] = [
+    (150, 116, 80), (96, 72, 52), (196, 168, 128), (128, 124, 118), (62, 56, 52), (214, 208, 198),
+    (168, 88, 60), (120, 130, 122), (82, 86, 94), (226, 222, 216), (140, 100, 58),
+]  # fmt: skip
 
 
 def _colour(rng: Random) -> Colour:
-    """Any colour: vivid, pale or dark."""
+    """Any colour: vivid, pale or dark; every second time one of earth, wood, stone or fur."""
+    if rng.random() < 0.45:
+        return vary(rng, pick(rng, EARTHS), 0.3)
     hue, saturation, value = rng.uniform(0, 180), rng.beta(1.5, 1.5), rng.uniform(0.15, 0.98)
     pixel = np.array([[[hue, 255 * saturation, 255 * value]]]).astype(np.uint8)
     red, green, blue = cv2.cvtColor(pixel, cv2.COLOR_HSV2RGB)[0, 0]
@@ -354,6 +360,10 @@ def draw_unknown(seed: int, number: int, sun: tuple[float, float]) -> Sprite:
     rng = rng_for(seed, 7, number)
     make, least, most = SHAPES[int(rng.integers(len(SHAPES)))]
     made = make(rng, sun)
+    solid = made.picture[..., 3] > 40  # nothing floats: the picture ends where the object does
+    rows, columns = np.flatnonzero(solid.any(axis=1)), np.flatnonzero(solid.any(axis=0))
+    area = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
+    picture = np.ascontiguousarray(made.picture[area])
     wide = least + (most - least) * float(rng.beta(1.2, 1.8))
-    tall = made.picture.shape[0] / made.picture.shape[1]
-    return Sprite(made.picture, ANOMALY, min(wide, 2.5 / max(tall, 1.0)))
+    tall = picture.shape[0] / picture.shape[1]
+    return Sprite(picture, ANOMALY, min(wide, 2.5 / max(tall, 1.0)))
