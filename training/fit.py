@@ -103,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
         max_steps=settings.steps,
         logger=TensorBoardLogger(args.out, name="", version="log"),
         callbacks=[
-            EMAWeightAveraging(decay=settings.ema_decay),
+            EMAWeightAveraging(decay=settings.ema_decay, update_starting_at_step=settings.warmup),
             ModelCheckpoint(args.out, save_last=True, save_on_train_epoch_end=True),
             TQDMProgressBar(refresh_rate=10),
         ],
@@ -118,4 +118,3 @@ def run(args: argparse.Namespace) -> int:
     trainer.save_checkpoint(args.out / "final.ckpt")
     print(f"finished {trainer.global_step} steps: {args.out / 'final.ckpt'}")
     return 0
-

