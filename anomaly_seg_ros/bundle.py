@@ -79,6 +79,15 @@ class Bundle(Description):
         """All tensors that any stage makes, in the order they are made."""
         return {spec.name: spec for stage in self.stages for spec in stage.outputs}
 
+    def maker(self, tensor: str) -> StageSpec:
+        """The stage that makes a tensor. Raises BundleError when none does."""
+        for stage in self.stages:
+            if tensor in (spec.name for spec in stage.outputs):
+                return stage
+        raise BundleError(
+            f"bundle {self.name} makes no {tensor}; it makes {', '.join(self.outputs())}"
+        )
+
     def palette(self) -> np.ndarray:
         """Class colours as uint8 [256, 3] RGB, row = class id; black where there is no class."""
         palette = np.zeros((256, 3), np.uint8)

@@ -30,7 +30,13 @@ def write_draft(
             "have: add the stages or drop the files"
         )
     document = {**description, "stages": [_stage(draft, s, stage_files) for s in stages]}
-    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
+    try:
+        text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
+    except yaml.YAMLError as error:
+        raise BundleError(
+            f"the description holds a value that plain yaml cannot say ({error}): turn arrays and "
+            "numpy numbers into lists and Python numbers"
+        ) from error
     (draft / BUNDLE_FILE).write_text(text, encoding="utf-8")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from numbers import Real
 from pathlib import Path
 
 import cv2
@@ -98,8 +99,8 @@ class Detector:
 
     @threshold.setter
     def threshold(self, value: float) -> None:
-        if not np.isfinite(value):
-            raise DetectorError(f"threshold is {value}; expected a finite number")
+        if not isinstance(value, Real) or not np.isfinite(value):
+            raise DetectorError(f"threshold is {value!r}; expected a finite number")
         self._point = replace(self._point, threshold=float(value))
 
     @property
@@ -225,8 +226,12 @@ class Detector:
         if point.focus == "road" or point.min_region > 1:
             grid = arrays["score"]
             flagged = grid >= threshold
+            if not flagged.any():
+                return np.zeros_like(mask)
             if point.focus == "road":
-                hull = road_hull(self._surface(fitting, arrays["labels"], grid.shape))
+                hull = road_hull(
+                    self._surface(fitting, arrays["labels"], (grid.shape[0], grid.shape[1]))
+                )
                 if hull is not None:
                     flagged = stands_on(flagged, hull)
             if point.min_region > 1:
@@ -238,7 +243,7 @@ class Detector:
             mask &= self._region
         return mask
 
-    def _surface(self, fitting: Fitting, labels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    def _surface(self, fitting: Fitting, labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
         """Drivable cells on the score's grid, bool [h, w]; a letterbox's padding is none."""
         drivable = cv2.LUT(labels, self._drivable).view(bool)
         if drivable.shape != shape:

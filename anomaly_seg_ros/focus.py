@@ -22,11 +22,12 @@ def road_hull(drivable: np.ndarray) -> np.ndarray | None:
     columns = np.flatnonzero(surface.any(axis=0))
     if columns.size == 0:
         return None
-    top = surface[:, columns].argmax(axis=0)
-    bottom = surface.shape[0] - 1 - surface[::-1, columns].argmax(axis=0)
-    ends = np.concatenate([np.stack([columns, top], 1), np.stack([columns, bottom], 1)])
+    top, bottom = _spans(surface)
+    ends = np.empty((2, columns.size, 2), np.int32)  # upper and lower end of each column: x, y
+    ends[:, :, 0] = columns
+    ends[:, :, 1] = top[columns], bottom[columns]
     hull = np.zeros(drivable.shape, np.uint8)
-    cv2.fillConvexPoly(hull, cv2.convexHull(ends.astype(np.int32)), 1)
+    cv2.fillConvexPoly(hull, cv2.convexHull(ends.reshape(-1, 2)), 1)
     return one_cell_wider(hull.view(bool))
 
 
@@ -36,20 +37,38 @@ def stands_on(flagged: np.ndarray, hull: np.ndarray) -> np.ndarray:
     flagged, hull: bool [h, w]. Column by column, a cell above the hull counts when it and every
     cell between it and the hull is flagged. Cells in columns without hull do not count.
     """
-    up = slice(None, None, -1)  # rows from the bottom of the image to its top
-    reached = np.logical_or.accumulate(hull[up], axis=0)  # at the hull or above it
-    unbroken = np.logical_and.accumulate(flagged[up] | hull[up] | ~reached, axis=0)
-    return flagged & (reached & unbroken)[up]
+    top, bottom = _spans(hull)  # convex: what lies between them is hull
+    rows = np.arange(hull.shape[0], dtype=np.int16)
+    columns = np.ascontiguousarray(flagged.T)  # [w, h]: a column is searched along memory
+    gaps = ~columns & (rows < top[:, None])  # above the hull and not flagged
+    lowest_gap = _last(gaps)
+    columns &= (rows > lowest_gap[:, None]) & (rows <= bottom[:, None])
+    return np.ascontiguousarray(columns.T)
 
 
 def large_regions(flagged: np.ndarray, smallest: int) -> np.ndarray:
     """The 8-connected regions of at least `smallest` cells: bool [h, w], a part of `flagged`."""
-    _, regions, stats, _ = cv2.connectedComponentsWithStats(flagged.view(np.uint8), connectivity=8)
-    large = stats[:, cv2.CC_STAT_AREA] >= smallest
+    count, regions = cv2.connectedComponents(flagged.view(np.uint8), connectivity=8)
+    large = np.bincount(regions.ravel(), minlength=count) >= smallest  # faster than ...WithStats
     large[0] = False  # the background
-    return large[regions]
+    return large.take(regions)
 
 
 def one_cell_wider(flagged: np.ndarray) -> np.ndarray:
     """Flagged cells and the eight around each: bool [h, w]."""
     return cv2.dilate(flagged.view(np.uint8), NEIGHBOURS).view(bool)
+
+
+def _spans(cells: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """First and last row of each column's cells, int16 [w]; h and -1 for an empty column."""
+    columns = np.ascontiguousarray(cells.T)
+    top, bottom = columns.argmax(axis=1).astype(np.int16), _last(columns)
+    top[bottom < 0] = cells.shape[0]
+    return top, bottom
+
+
+def _last(lines: np.ndarray) -> np.ndarray:
+    """Index of the last True of each line of bool [n, length], int16 [n]; -1 for none."""
+    last = (lines.shape[1] - 1 - lines[:, ::-1].argmax(axis=1)).astype(np.int16)
+    last[~lines.any(axis=1)] = -1
+    return last

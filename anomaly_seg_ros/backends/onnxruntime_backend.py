@@ -50,10 +50,7 @@ class OnnxRuntimeBackend(Backend):
 
         there = ort.get_available_providers()
         if CUDA not in there:
-            return (
-                f"this onnxruntime {ort.__version__} has no {CUDA} (it has {', '.join(there)}): "
-                "install onnxruntime-gpu in its place or ask for device cpu"
-            )
+            return f"this onnxruntime {ort.__version__} has only {', '.join(there)}, no {CUDA}"
         return None
 
     def load(
@@ -80,7 +77,10 @@ class OnnxRuntimeBackend(Backend):
             return OnnxRuntimeRunner(bundle, None, precision, thread_count(threads))
         reason = self.cuda_unavailable_reason()
         if reason is not None:
-            raise BackendError(f"backend {self.name} cannot use device {device}: {reason}")
+            raise BackendError(
+                f"backend {self.name} cannot use device {device}: {reason}; install "
+                "onnxruntime-gpu in its place or ask for device cpu"
+            )
         return OnnxRuntimeRunner(bundle, int(match[1] or 0), precision, thread_count(threads))
 
 

@@ -1,0 +1,159 @@
+"""`anomaly-seg bench`: how fast the bare engine is, and the whole node."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+from anomaly_seg_ros.cli.options import positive_int
+from anomaly_seg_ros.errors import AnomalySegError
+
+EPILOG = """examples:
+  anomaly-seg bench engine                 fit, stages and finish in this process
+  anomaly-seg bench node                   camera message in to mask message out, over DDS
+"""
+ENGINE_EPILOG = """Frames of a drawn road go through the Detector one at a time, as fast as it
+can. Printed are wall-clock percentiles of each step, CPU time per frame and memory.
+
+examples:
+  anomaly-seg bench engine --threads 1
+  anomaly-seg bench engine --bundle ./my_bundle --size 1080x1920 --json engine.json
+"""
+
+
+SEED = 7
+IMAGES, FRAME_STEP = 8, 15  # a few seconds of the drive: what is seen hardly changes the time
+
+
+class LateParser(argparse.ArgumentParser):
+    """A parser that gets its options when it is used: the node's module is slow to import."""
+
+    late_module: str | None = None
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self.late_module is not None:
+            importlib.import_module(self.late_module).add_arguments(self)
+            self.late_module = None
+        return super().parse_known_args(args, namespace)
+
+
+def add_parser(subparsers: Any) -> None:
+    """Add the verb `bench` with `engine` and `node`."""
+    parser = subparsers.add_parser(
+        "bench",
+        help="measure the engine or the whole node",
+        description="Measure the engine or the whole node on this machine.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    verbs = parser.add_subparsers(
+        title="verbs", metavar="VERB", required=True, parser_class=LateParser
+    )
+    engine = verbs.add_parser(
+        "engine",
+        help="fit, stages and finish in this process",
+        description="Measure the detector without ROS.",
+        epilog=ENGINE_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    engine.add_argument(
+        "--bundle",
+        default=None,
+        metavar="NAME",
+        help="shipped bundle or folder (default: the shipped default)",
+    )
+    engine.add_argument(
+        "--backend", default="auto", help="auto or a backend's name (default: %(default)s)"
+    )
+    engine.add_argument("--device", default=None, help="of the backend, for example cuda:0")
+    engine.add_argument("--precision", default="fp32", help="fp32, fp16 or int8 (default: fp32)")
+    engine.add_argument(
+        "--threads", type=positive_int, default=None, metavar="N", help="CPU threads of the engine"
+    )
+    engine.add_argument(
+        "--operating-point", default="default", metavar="NAME", help="default: %(default)s"
+    )
+    engine.add_argument(
+        "--wanted",
+        default="labels,score,mask",
+        metavar="LIST",
+        help="comma-separated outputs (default: %(default)s)",
+    )
+    engine.add_argument(
+        "--frames", type=positive_int, default=200, metavar="N", help="measured (default: 200)"
+    )
+    engine.add_argument(
+        "--warmup", type=positive_int, default=10, metavar="N", help="not measured (default: 10)"
+    )
+    engine.add_argument(
+        "--size",
+        type=camera_size,
+        default=(480, 640),
+        metavar="HxW",
+        help="of the camera image (default: 480x640)",
+    )
+    engine.add_argument("--json", type=Path, default=None, metavar="FILE", help="numbers as JSON")
+    engine.set_defaults(handler=run_engine)
+    node = verbs.add_parser(
+        "node",
+        help="camera message in to mask message out, in another process, over DDS",
+        description="Measure the real node: a camera process, the detector process, a reader.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    node.late_module = "anomaly_seg_ros.nodes.bench"
+    node.set_defaults(handler=run_node)
+
+
+def run_engine(args: argparse.Namespace) -> int:
+    """Measure the engine and print the table. Raises AnomalySegError."""
+    from anomaly_seg_ros.bundle import DEFAULT_BUNDLE
+    from anomaly_seg_ros.detector import Detector
+    from anomaly_seg_ros.engine_bench import measure_engine, report_lines
+    from anomaly_seg_ros.scenes import RoadSequence
+
+    with Detector(
+        args.bundle or DEFAULT_BUNDLE,
+        args.backend,
+        args.operating_point,
+        device=args.device,
+        precision=args.precision,
+        threads=args.threads,
+    ) as detector:
+        road = RoadSequence(seed=SEED, size=args.size)
+        images = [road.frame(index * FRAME_STEP).image for index in range(IMAGES)]
+        wanted = tuple(name.strip() for name in args.wanted.split(","))
+        report = measure_engine(detector, images, wanted, frames=args.frames, warmup=args.warmup)
+    print("\n".join(report_lines(report)))
+    if args.json is not None:
+        _write(args.json, json.dumps(report.as_json(), indent=1) + "\n")
+    return 0
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise AnomalySegError(
+            f"cannot write {path} ({error.strerror}): name another file"
+        ) from error
+
+
+def run_node(args: argparse.Namespace) -> int:
+    """Measure the node and print. Raises AnomalySegError."""
+    from anomaly_seg_ros.nodes.bench import run_node_bench
+
+    return run_node_bench(args)
+
+
+def camera_size(text: str) -> tuple[int, int]:
+    """An argparse type: "480x640" as (height, width), 32 pixels or more each."""
+    height, cross, width = text.partition("x")
+    if not (cross and height.isdecimal() and width.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH, such as 480x640")
+    if min(int(height), int(width)) < 32:
+        raise argparse.ArgumentTypeError(f"{text!r} is below 32x32")
+    return int(height), int(width)
