@@ -17,7 +17,7 @@ import numpy as np
 from anomaly_seg_ros.errors import EncodingError, ReplayError
 from anomaly_seg_ros.replay.bags import BagSource, LabelTopic
 from anomaly_seg_ros.replay.scene_source import SceneSource
-from anomaly_seg_ros.replay.sources import Frame, Source, image_files
+from anomaly_seg_ros.replay.sources import BadFrame, Frame, Source, image_files
 
 ANOMALY_VALUES = (0, 1, 255)
 PAIRINGS = ("auto", "stem", "number", "order", "stamp")
@@ -84,7 +84,7 @@ class LabelSource(ABC):
     warnings: list[str]
 
     @abstractmethod
-    def find(self, frame: Frame) -> Hashable | None:
+    def find(self, frame: Frame | BadFrame) -> Hashable | None:
         """The key of the frame's label, or None."""
 
     @abstractmethod
@@ -96,8 +96,8 @@ class LabelSource(ABC):
         """The label for messages and lists."""
 
     @abstractmethod
-    def keys(self) -> list[Hashable]:
-        """All labels."""
+    def all(self) -> list[Hashable]:
+        """The keys of all labels."""
 
     def close(self) -> None:  # noqa: B027 - only bags hold files open
         """Release files."""
@@ -155,8 +155,8 @@ class FolderLabels(LabelSource):
             )
         self.files = dict(zip(keys, files, strict=True))
 
-    def find(self, frame: Frame) -> Hashable | None:
-        by = {"stem": frame.name, "stamp": frame.stamp_ns}
+    def find(self, frame: Frame | BadFrame) -> Hashable | None:
+        by = {"stem": frame.name, "stamp": _stamp(frame)}
         key = by.get(self.pairing, frame.index)
         return key if key in self.files else None
 
@@ -188,7 +188,7 @@ class FolderLabels(LabelSource):
     def name(self, key: Hashable) -> str:
         return self.files[key].name
 
-    def keys(self) -> list[Hashable]:
+    def all(self) -> list[Hashable]:
         return list(self.files)
 
 
@@ -203,8 +203,9 @@ class TopicLabels(LabelSource):
             self.labels.close()
             raise ReplayError(f"{path}: topic {topic} holds no readable label message.")
 
-    def find(self, frame: Frame) -> Hashable | None:
-        return frame.stamp_ns if frame.stamp_ns in self.labels.log_ns else None
+    def find(self, frame: Frame | BadFrame) -> Hashable | None:
+        stamp = _stamp(frame)
+        return stamp if stamp in self.labels.log_ns else None
 
     def read(self, key: Hashable) -> np.ndarray:
         assert isinstance(key, int)
@@ -218,7 +219,7 @@ class TopicLabels(LabelSource):
     def name(self, key: Hashable) -> str:
         return f"{self.labels.topic} at stamp {key}"
 
-    def keys(self) -> list[Hashable]:
+    def all(self) -> list[Hashable]:
         return list(self.labels.log_ns)
 
     def close(self) -> None:
@@ -233,7 +234,7 @@ class SceneLabels(LabelSource):
         self.warnings = []
         self.rule = "labels of the drawn scene itself"
 
-    def find(self, frame: Frame) -> Hashable | None:
+    def find(self, frame: Frame | BadFrame) -> Hashable | None:
         return frame.index
 
     def read(self, key: Hashable) -> np.ndarray:
@@ -243,7 +244,7 @@ class SceneLabels(LabelSource):
     def name(self, key: Hashable) -> str:
         return f"drawn label {key}"
 
-    def keys(self) -> list[Hashable]:
+    def all(self) -> list[Hashable]:
         return list(range(len(self.source)))
 
 
@@ -287,6 +288,10 @@ def _refuse_expanded_png(raw: bytes, file: Path) -> None:
             f"{file}: {what} PNG; expected 8-bit gray whose values are label ids. Convert it, for"
             " example with Pillow: Image.fromarray(numpy.array(Image.open(IN)).astype('uint8'))."
         )
+
+
+def _stamp(frame: Frame | BadFrame) -> int | None:
+    return frame.stamp_ns if isinstance(frame, Frame) else None
 
 
 def _without(stem: str, suffix: str) -> str:

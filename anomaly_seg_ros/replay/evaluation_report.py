@@ -1,0 +1,148 @@
+"""What an evaluation leaves behind: results.json, results.md, frames.csv, curves.svg, examples."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from anomaly_seg_ros.replay.writers import png_bytes, write_atomically
+
+LISTED = 20  # names of a list that results.md and the screen show
+
+
+@dataclass(frozen=True)
+class FrameScores:
+    """One line of frames.csv. ap and max_score are None where there is nothing to state."""
+
+    name: str
+    ap: float | None
+    anomaly_pixels: int
+    known_pixels: int
+    max_score: float | None
+    false_regions: int
+    found: float | None  # share of the anomaly's pixels that the mask covers
+
+
+def write_report(
+    out: Path,
+    results: Mapping[str, Any],
+    rows: Sequence[FrameScores],
+    plots: str,
+    examples: Mapping[str, Sequence[tuple[str, np.ndarray]]],
+) -> None:
+    """Write all result files below `out`; examples: best and worst -> (name, overlay) by rank."""
+    for old in (out / "examples").glob("*.png"):
+        if re.match("(best|worst)_[0-9]+_", old.name):
+            old.unlink()
+    pictures = []
+    for kind, entries in examples.items():
+        for rank, (name, overlay) in enumerate(entries, start=1):
+            path = f"examples/{kind}_{rank}_{name}.png"
+            write_atomically(out / path, png_bytes(overlay))
+            pictures.append((f"{kind} {rank}: {name}", path))
+    write_atomically(out / "curves.svg", plots.encode())
+    write_atomically(out / "frames.csv", _frames_csv(rows).encode())
+    write_atomically(out / "results.md", _results_md(results, pictures).encode())
+    text = json.dumps(results, indent=1, allow_nan=False) + "\n"
+    write_atomically(out / "results.json", text.encode())
+
+
+def summary_lines(results: Mapping[str, Any]) -> list[str]:
+    """The results in a few lines for a terminal."""
+    point = results["at_operating_point"]
+    counts = f"{results['positives']} anomalous, {results['negatives']} known pixels"
+    lines = [f"{results['frames']} frames ({counts})"]
+    if results["ap"] is None:
+        lines.append(f"no AP, AUROC, FPR95: {results['reason_for_null']}")
+    else:
+        scores = (f"{name} {_percent(results[key])}" for name, key in _SCORES)
+        lines.append("   ".join(scores))
+    lines.append(
+        f"at {point['name']} (threshold {point['threshold']:.4g}): recall"
+        f" {_percent(point['recall'])}, precision {_percent(point['precision'])},"
+        f" {_number(point['false_regions_per_frame'])} false regions a frame"
+    )
+    return lines
+
+
+_SCORES = (("AP", "ap"), ("AUROC", "auroc"), ("FPR95", "fpr95"))
+
+
+def _frames_csv(rows: Sequence[FrameScores]) -> str:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(entry.name for entry in fields(FrameScores))
+    for row in rows:
+        writer.writerow("" if value is None else value for value in asdict(row).values())
+    return stream.getvalue()
+
+
+def _results_md(results: Mapping[str, Any], pictures: Sequence[tuple[str, str]]) -> str:
+    point, source = results["at_operating_point"], results["input"]
+    rows = [("frames", str(results["frames"]))]
+    rows += [
+        (name, f"{_percent(results[key])} (error at most {results[key + '_error']:.1e})")
+        for name, key in _SCORES
+        if results[key] is not None
+    ]
+    rows += [
+        ("anomalous / known pixels", f"{results['positives']} / {results['negatives']}"),
+        ("operating point", f"{point['name']}, threshold {point['threshold']:.6g}"),
+        ("recall", _percent(point["recall"])),
+        ("precision", _percent(point["precision"])),
+        ("false positive rate", _percent(point["false_positive_rate"])),
+        (
+            f"false regions of {point['false_region_min_pixels']} pixels or more",
+            f"{point['false_regions']}, {_number(point['false_regions_per_frame'])} a frame",
+        ),
+    ]
+    lines = [
+        f"# {results['bundle']} on {Path(source['path']).name}",
+        "",
+        "| | |",
+        "|---|---|",
+        *(f"| {name} | {value} |" for name, value in rows),
+        "",
+        "Scores are taken at camera size over the pooled pixels of all frames; void pixels (255)"
+        " do not count. Single frames: [frames.csv](frames.csv).",
+        "",
+        f"Pairing: {results['pairing']}. Label values: {results['label_map']}.",
+    ]
+    if results["reason_for_null"]:
+        lines += ["", f"AP, AUROC and FPR95 are not defined here: {results['reason_for_null']}."]
+    for title, names in problem_lists(results):
+        lines += ["", f"## {title} ({len(names)})", "", *(f"- {name}" for name in names[:LISTED])]
+        if len(names) > LISTED:
+            lines.append(f"- ... and {len(names) - LISTED} more, see results.json")
+    lines += ["", "![score distribution, precision over recall, ROC](curves.svg)"]
+    for title, path in pictures:
+        lines += ["", f"{title}", "", f"![{title}](<{path}>)"]
+    return "\n".join(lines) + "\n"
+
+
+def problem_lists(results: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """What did not go as it should: title -> entries, empty ones left out."""
+    bad = [f"{frame['name']}: {frame['reason']}" for frame in results["bad_frames"]]
+    lists = [
+        ("Warnings", results["warnings"]),
+        ("Unreadable frames", bad),
+        ("Frames without a label", results["unpaired_frames"]),
+        ("Labels without a frame", results["unpaired_labels"]),
+    ]
+    return [(title, names) for title, names in lists if names]
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.2f} %"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3g}"
