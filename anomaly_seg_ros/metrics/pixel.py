@@ -100,16 +100,18 @@ class ScoreHistogram:
     A bin is the set of float32 numbers that share their first `bits` bits, so any range of scores
     fits and bins are the finer the smaller the scores: with 22 bits a bin is 1/8192 of its value
     wide at most (scores below 1e-38 apart). Pixels of one bin count as ties. The errors that
-    `compute` states hold for every order the pixels of a bin may have had. Memory: 16 bytes *
-    2^bits, 64 MiB with 22.
+    `compute` states hold for every order the pixels of a bin may have had. Memory: 16 bytes for
+    each bin from the lowest to the highest score met, 64 MiB at most with 22 bits and 3 MiB for
+    scores of 1e-6 to 1.
     """
 
     def __init__(self, bits: int = 22) -> None:
         if not 10 <= bits <= 24:
             raise MetricError(f"a histogram of {bits} bits; expected 10 to 24 (22 is usual)")
         self.bits = bits
-        self.known = np.zeros(1 << bits, np.int64)  # by bin, lowest scores first
-        self.anomalous = np.zeros(1 << bits, np.int64)
+        self.first = 0  # the bin that the counts begin with
+        self.known = np.zeros(0, np.int64)  # by bin, lowest scores first
+        self.anomalous = np.zeros(0, np.int64)
 
     def update(self, frame: FrameResult) -> None:
         """Add a frame. Raises MetricError for NaN at a pixel that is not void, and odd labels."""
@@ -124,13 +126,14 @@ class ScoreHistogram:
         first, last = int(bins.min()), int(bins.max())
         width = last - first + 1
         bins -= first
-        # One count for all: 0 known, 1 anomalous, 3 void (255 & 3), each `width` bins long.
-        kind = (label & 3 if has_void else label).astype(np.int32)
+        # One pass counts all: `width` bins of known pixels, as many of anomalous ones, one of void.
+        kind = (label & 3).astype(np.int32)  # 0, 1, and 3 for void
         kind *= width
         bins += kind
+        if has_void:
+            np.minimum(bins, 2 * width, out=bins)
         counts = np.bincount(bins.ravel(), minlength=2 * width)
-        self.known[first : last + 1] += counts[:width]
-        self.anomalous[first : last + 1] += counts[width : 2 * width]
+        self._add(first, counts[:width], counts[width : 2 * width])
 
     def merge(self, other: ScoreHistogram) -> None:
         """Add what another worker counted. Raises MetricError when the bins differ."""
@@ -138,8 +141,7 @@ class ScoreHistogram:
             raise MetricError(
                 f"cannot merge histograms of {self.bits} and {other.bits} bits: use one setting"
             )
-        self.known += other.known
-        self.anomalous += other.anomalous
+        self._add(other.first, other.known, other.anomalous)
 
     def compute(self) -> PixelScores:
         """Raises MetricError without a positive or without a negative."""
@@ -166,6 +168,23 @@ class ScoreHistogram:
             auroc_error=float(np.sum(steps.positives / positives * (steps.tied / negatives)) / 2),
             fpr95_error=float(steps.tied[_first_step(steps)] / negatives),
         )
+
+    def _add(self, first: int, known: np.ndarray, anomalous: np.ndarray) -> None:
+        """Add counts int64 [n] of the bins from `first` on."""
+        if known.size == 0:
+            return
+        if self.known.size == 0:
+            self.first = first
+        start = min(self.first, first)
+        end = max(self.first + self.known.size, first + known.size)
+        if end - start > self.known.size:
+            wider = np.zeros((2, end - start), np.int64)
+            old = slice(self.first - start, self.first - start + self.known.size)
+            wider[0, old], wider[1, old] = self.known, self.anomalous
+            self.first, self.known, self.anomalous = start, wider[0], wider[1]
+        place = slice(first - self.first, first - self.first + known.size)
+        self.known[place] += known
+        self.anomalous[place] += anomalous
 
     def _bins(self, score: np.ndarray) -> np.ndarray:
         """Order-preserving bin of each float32: int32, a new array.

@@ -131,8 +131,8 @@ def test_the_error_of_ap_is_reached_by_some_order_within_the_bin(
 def test_large_numbers_of_tied_pixels_keep_their_precision() -> None:
     """One bin of a billion pixels: the harmonic sums must not lose the small difference."""
     histogram = ScoreHistogram()
-    histogram.known[[700_000, 700_001]] = 999_000_000, 10**6
-    histogram.anomalous[[700_000, 700_001]] = 3, 10**9
+    histogram.known = np.array([999_000_000, 10**6])
+    histogram.anomalous = np.array([3, 10**9])
     scores = histogram.compute()
     total = 10**9 + 3
     above = Fraction(10**9, 10**9 + 10**6) * 10**9
