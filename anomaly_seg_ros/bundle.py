@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from anomaly_seg_ros.bundle_check import check_files, check_pipeline
+from anomaly_seg_ros.bundle_check import check_draft
 from anomaly_seg_ros.bundle_parts import (
     BUNDLE_FILE,
     FORMAT,
@@ -24,7 +24,7 @@ from anomaly_seg_ros.bundle_parts import (
     TensorSpec,
 )
 from anomaly_seg_ros.bundle_writer import write_draft
-from anomaly_seg_ros.bundle_yaml import read_description
+from anomaly_seg_ros.bundle_yaml import read_draft
 from anomaly_seg_ros.errors import BundleError
 
 __all__ = [
@@ -64,10 +64,9 @@ class Bundle(Description):
         """
         folder = _find(name_or_folder)
         faults: list[str] = []
-        description = read_description(folder, faults)
-        if description is not None:
-            check_pipeline(description, faults)
-            check_files(folder, description, faults)
+        draft = read_draft(folder, faults)
+        check_draft(folder, draft, faults)
+        description = draft.whole
         if faults or description is None:
             lines = "\n".join(f"  - {fault}" for fault in faults)
             noun = "fault" if len(faults) == 1 else "faults"

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from anomaly_seg_ros.bundle_parts import (
     IMAGE,
-    Description,
+    ClassSpec,
     ExternalFile,
+    InputSpec,
     StageFile,
     StageSpec,
     TensorSpec,
 )
-from anomaly_seg_ros.onnx_file import GraphEnd, OnnxFormatError, read_onnx
+from anomaly_seg_ros.bundle_yaml import Draft
+from anomaly_seg_ros.onnx_file import GraphEnd, OnnxFormatError, OnnxModel, read_onnx
 
 # What the names of the vocabulary promise: dtype and number of dimensions
 VOCABULARY = {
@@ -27,21 +30,39 @@ VOCABULARY = {
     "score": ("float32", 3),
 }
 REQUIRED = ("labels", "score")
+LISTED = 20  # file names in a message
 
 
-def check_pipeline(description: Description, faults: list[str]) -> None:
-    """Names that must be unique, tensors made before they are used, and the vocabulary."""
-    classes = description.classes
+def check_draft(folder: Path, draft: Draft, faults: list[str]) -> None:
+    """Everything about a bundle that one value of its yaml alone does not tell."""
+    if draft.classes is not None:
+        _check_classes(draft.classes, faults)
+    if draft.stages is not None:
+        _check_chain(draft.stages, faults)
+        if draft.classes is not None:
+            _check_logits(draft.stages, len(draft.classes), faults)
+    graphs: dict[Path, OnnxModel] = {}
+    for where, file in draft.files:
+        _check_file(folder, where, file, graphs, faults)
+    if draft.stages is not None:
+        _check_graphs(draft.input, draft.stages, graphs, faults)
+
+
+def _check_classes(classes: Sequence[ClassSpec], faults: list[str]) -> None:
     _unique((str(c.id) for c in classes), "classes: id", "give each class its own", faults)
     _unique((c.name for c in classes), "classes: name", "give each class its own", faults)
-    _unique((s.name for s in description.stages), "stages: name", "rename one", faults)
+
+
+def _check_chain(stages: Sequence[StageSpec], faults: list[str]) -> None:
+    """Names that must be unique, tensors made before they are used, and the vocabulary."""
+    _unique((s.name for s in stages), "stages: name", "rename one", faults)
     made: dict[str, str] = {IMAGE: "the camera"}  # tensor -> who makes it
-    all_outputs = [spec.name for stage in description.stages for spec in stage.outputs]
-    for stage in description.stages:
+    outputs = [spec.name for stage in stages for spec in stage.outputs]
+    for stage in stages:
         _unique(stage.inputs, f"stages[{stage.name}].inputs: tensor", "list it once", faults)
         for name in stage.inputs:
             if name not in made:
-                late = "is made only later" if name in all_outputs else "is made by no stage"
+                late = "is made only later" if name in outputs else "is made by no stage"
                 faults.append(
                     f"stages[{stage.name}].inputs: {name} {late}; made before this stage: "
                     f"{', '.join(made)}: reorder the stages or add the one that makes it"
@@ -53,27 +74,50 @@ def check_pipeline(description: Description, faults: list[str]) -> None:
                     f"{made[spec.name]}; a tensor has one maker: rename one"
                 )
             made.setdefault(spec.name, f"stage {stage.name}")
-            _check_vocabulary(stage, spec, len(classes), faults)
+            dtype, rank = VOCABULARY.get(spec.name, (spec.dtype, len(spec.shape)))
+            if (spec.dtype, len(spec.shape)) != (dtype, rank):
+                faults.append(
+                    f"stages[{stage.name}].outputs: found {spec}, expected {spec.name} to be "
+                    f"{dtype} with {rank} dimensions"
+                )
         pairs = (f"{file.precision} for {file.target}" for file in stage.files)
         _unique(pairs, f"stages[{stage.name}].files: precision", "keep one of them", faults)
     for name in REQUIRED:
-        if name not in all_outputs:
+        if name not in outputs:
             faults.append(
-                f"stages: no stage makes {name}; found {', '.join(all_outputs)}: every bundle "
+                f"stages: no stage makes {name}; found {', '.join(outputs)}: every bundle "
                 f"makes {' and '.join(REQUIRED)}"
             )
 
 
-def check_files(folder: Path, description: Description, faults: list[str]) -> None:
-    """Every file inside the folder, with the right hash, and every graph as the yaml says."""
-    tensors = {IMAGE: description.input.image}
-    for stage in description.stages:
+def _check_logits(stages: Sequence[StageSpec], class_count: int, faults: list[str]) -> None:
+    for stage in stages:
+        for spec in stage.outputs:
+            if spec.name == "logits" and len(spec.shape) == 4 and spec.shape[1] != class_count:
+                faults.append(
+                    f"stages[{stage.name}].outputs: found {spec}, expected one channel for each "
+                    f"of the {class_count} classes"
+                )
+
+
+def _check_graphs(
+    image: InputSpec | None,
+    stages: Sequence[StageSpec],
+    graphs: Mapping[Path, OnnxModel],
+    faults: list[str],
+) -> None:
+    """Names, dtypes and shapes of every graph that could be read against the yaml."""
+    tensors = {} if image is None else {IMAGE: image.image}
+    for stage in stages:
         for file in stage.files:
-            data = _checked_bytes(folder, file, f"stages[{stage.name}].files", faults)
-            if data is not None:
-                _check_graph(folder, stage, file, data, tensors, faults)
-            for side in file.external:
-                _checked_bytes(folder, side, f"stages[{stage.name}].files.external", faults)
+            graph = graphs.get(file.path)
+            if graph is None:
+                continue
+            what = f"stages[{stage.name}] {file.path.name}"
+            known = [tensors[name] for name in stage.inputs if name in tensors]
+            if len(known) == len(stage.inputs):  # else the chain is broken, which is said already
+                faults.extend(compare_ends(what, "inputs", known, graph.inputs))
+            faults.extend(compare_ends(what, "outputs", stage.outputs, graph.outputs))
         tensors.update({spec.name: spec for spec in stage.outputs})
 
 
@@ -100,84 +144,67 @@ def compare_ends(
     return faults
 
 
-def _check_graph(
-    folder: Path,
-    stage: StageSpec,
-    file: StageFile,
-    data: bytes,
-    tensors: dict[str, TensorSpec],
-    faults: list[str],
+def _check_file(
+    folder: Path, where: str, file: StageFile, graphs: dict[Path, OnnxModel], faults: list[str]
 ) -> None:
-    what = f"stages[{stage.name}] {_relative(folder, file.path)}"
-    try:
-        graph = read_onnx(data)
-    except OnnxFormatError as error:
-        faults.append(f"{what}: not an ONNX model: {error}: export the stage again")
+    """File and side files inside the folder and unchanged; what the graph says goes to `graphs`."""
+    for side in file.external:
+        _is_sound(folder, where, side, faults)
+    if not _is_sound(folder, where, file, faults):
         return
-    known = [tensors[name] for name in stage.inputs if name in tensors]
-    if len(known) == len(stage.inputs):  # otherwise the chain is broken, which is said already
-        faults.extend(compare_ends(what, "inputs", known, graph.inputs))
-    faults.extend(compare_ends(what, "outputs", stage.outputs, graph.outputs))
+    try:
+        graph = graphs[file.path] = read_onnx(file.path.read_bytes())
+    except OnnxFormatError as error:
+        faults.append(
+            f"{where}: {file.path.name} is no ONNX model ({error}): export the stage again"
+        )
+        return
     listed = {side.path.resolve() for side in file.external}
     for location in graph.external:
         path = file.path.parent / location
         if not location or not _inside(folder, path):
             faults.append(
-                f"{what}: the graph keeps weights in {location!r}, outside the bundle's folder: "
-                "export it as a single file"
+                f"{where}: {file.path.name} keeps weights in {location!r}, outside the bundle's "
+                "folder: export it as a single file"
             )
         elif path.resolve() not in listed:
             faults.append(
-                f"{what}: the graph keeps weights in {location!r}, which has no hash here: list "
-                "it under `external` of this file, or export the graph as a single file"
+                f"{where}: {file.path.name} keeps weights in {location!r}, which has no hash here: "
+                "list it under `external` of this file, or export the graph as a single file"
             )
 
 
-def _checked_bytes(
-    folder: Path, file: StageFile | ExternalFile, where: str, faults: list[str]
-) -> bytes | None:
-    """The file's content, or None with a fault when it is outside, absent or another file."""
-    name = _relative(folder, file.path)
+def _is_sound(folder: Path, where: str, file: StageFile | ExternalFile, faults: list[str]) -> bool:
+    """Whether a file lies in the folder with the right hash; else a fault is noted."""
+    name = os.path.relpath(file.path, folder)
     if not _inside(folder, file.path):
         faults.append(
-            f"{where}: {name} leads out of the bundle's folder (to {file.path.resolve()}): copy "
-            "the file into the folder and name it relative to it"
+            f"{where}: {name} leads out of the bundle's folder: copy the file into the folder and "
+            "name it relative to it"
         )
-        return None
+        return False
     if not file.path.is_file():
-        there = ", ".join(sorted(p.name for p in folder.iterdir())) or "nothing"
-        faults.append(f"{where}: {name} is missing; the folder holds {there}")
-        return None
+        there = sorted(path.name for path in folder.iterdir())
+        more = f" and {len(there) - LISTED} more" if len(there) > LISTED else ""
+        faults.append(
+            f"{where}: {name} is missing; the folder holds {', '.join(there[:LISTED])}{more}"
+        )
+        return False
+    digest = hashlib.sha256()
     try:
-        data = file.path.read_bytes()
+        with file.path.open("rb") as stream:
+            while chunk := stream.read(1 << 20):
+                digest.update(chunk)
     except OSError as error:
         faults.append(f"{where}: {name} cannot be read ({error.strerror})")
-        return None
-    digest = hashlib.sha256(data).hexdigest()
-    if digest != file.sha256:
+        return False
+    if digest.hexdigest() != file.sha256:
         faults.append(
-            f"{where}: {name} has sha256 {digest}, expected {file.sha256}: the file was changed "
-            "or not copied whole; copy it again or export the bundle again"
+            f"{where}: {name} has sha256 {digest.hexdigest()}, expected {file.sha256}: the file "
+            "was changed or not copied whole; copy it again or export the bundle again"
         )
-        return None
-    return data
-
-
-def _check_vocabulary(
-    stage: StageSpec, spec: TensorSpec, class_count: int, faults: list[str]
-) -> None:
-    where = f"stages[{stage.name}].outputs"
-    if spec.name in VOCABULARY:
-        dtype, rank = VOCABULARY[spec.name]
-        if spec.dtype != dtype or len(spec.shape) != rank:
-            faults.append(
-                f"{where}: found {spec}, expected {spec.name} to be {dtype} with {rank} dimensions"
-            )
-            return
-    if spec.name == "logits" and spec.shape[1] != class_count:
-        faults.append(
-            f"{where}: found {spec}, expected one channel for each of the {class_count} classes"
-        )
+        return False
+    return True
 
 
 def _unique(names: Iterable[str], what: str, mend: str, faults: list[str]) -> None:
@@ -196,7 +223,3 @@ def _inside(folder: Path, path: Path) -> bool:
         return path.resolve().is_relative_to(folder.resolve())
     except (OSError, ValueError, RuntimeError):  # a loop of links, a null byte
         return False
-
-
-def _relative(folder: Path, path: Path) -> str:
-    return str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path)

@@ -15,6 +15,13 @@ from anomaly_seg_ros.errors import BundleError
 from anomaly_seg_ros.onnx_file import OnnxFormatError, read_onnx
 
 
+class PlainDumper(yaml.SafeDumper):
+    """Writes a value out wherever it stands: bundles know no aliases."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
 def write_draft(
     draft: Path, description: Mapping[str, Any], stage_files: Mapping[str, Mapping[str, Path]]
 ) -> None:
@@ -31,7 +38,9 @@ def write_draft(
         )
     document = {**description, "stages": [_stage(draft, s, stage_files) for s in stages]}
     try:
-        text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=100)
+        text = yaml.dump(
+            document, Dumper=PlainDumper, sort_keys=False, allow_unicode=True, width=100
+        )
     except yaml.YAMLError as error:
         raise BundleError(
             f"the description holds a value that plain yaml cannot say ({error}): turn arrays and "

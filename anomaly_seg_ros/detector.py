@@ -229,9 +229,7 @@ class Detector:
             if not flagged.any():
                 return np.zeros_like(mask)
             if point.focus == "road":
-                hull = road_hull(
-                    self._surface(fitting, arrays["labels"], (grid.shape[0], grid.shape[1]))
-                )
+                hull = road_hull(self._surface(fitting, arrays["labels"], grid))
                 if hull is not None:
                     flagged = stands_on(flagged, hull)
             if point.min_region > 1:
@@ -243,8 +241,9 @@ class Detector:
             mask &= self._region
         return mask
 
-    def _surface(self, fitting: Fitting, labels: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    def _surface(self, fitting: Fitting, labels: np.ndarray, grid: np.ndarray) -> np.ndarray:
         """Drivable cells on the score's grid, bool [h, w]; a letterbox's padding is none."""
+        shape = (grid.shape[0], grid.shape[1])
         drivable = cv2.LUT(labels, self._drivable).view(bool)
         if drivable.shape != shape:
             drivable = Fitting(shape, drivable.shape).restore(drivable, nearest=True, fill=0)

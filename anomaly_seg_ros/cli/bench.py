@@ -137,9 +137,7 @@ def _write(path: Path, text: str) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
-        raise AnomalySegError(
-            f"cannot write {path} ({error.strerror}): name another file"
-        ) from error
+        raise AnomalySegError(f"cannot write {path}: {error.strerror}") from error
 
 
 def run_node(args: argparse.Namespace) -> int:
