@@ -6,14 +6,14 @@ import argparse
 import sys
 
 from anomaly_seg_ros.errors import AnomalySegError
-from training import bench, fit, measure, release
+from training import bench, fit, measure, prepare, release
 
 
 def main() -> int:
     """Run one verb; 2 and one line on stderr for a mistake of the user."""
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     subparsers = parser.add_subparsers(required=True, metavar="VERB")
-    for verb in (fit, release, measure, bench):
+    for verb in (prepare, fit, release, measure, bench):
         verb.add_parser(subparsers)
     args = parser.parse_args()
     try:

@@ -12,6 +12,8 @@ import numpy as np
 from anomaly_seg_ros.errors import AnomalySegError
 from training.data.label_spaces import CAMVID, CITYSCAPES, IDD_LITE, VOID, LabelSpace
 
+SUFFIXES = (".jpg", ".png", ".webp")
+
 
 class DatasetError(AnomalySegError):
     """A dataset folder that misses files or holds labels of another kind."""
@@ -54,7 +56,9 @@ def _folder(
     stretch: float = 1.0,
     void: int = VOID,
 ) -> LabelledFrames:
-    paths = sorted(path for path in images.glob("*") if path.suffix in (".jpg", ".png", ".webp"))
+    paths = sorted(
+        path for path in images.glob("*") if path.suffix in SUFFIXES and path.name[0] != "."
+    )
     if not paths:
         raise DatasetError(f"{name}: no images in {images}; set the data root to the sets' folder")
     missing = [path.stem for path in paths if not (labels / f"{path.stem}.png").is_file()]
@@ -94,18 +98,9 @@ def idd_lite(root: Path, split: str) -> LabelledFrames:
 
 
 def procedural(root: Path, split: str) -> LabelledFrames:
-    """Procedural scenes 384x640 without unknown objects: 400 seeds for train, 40 others for val."""
-    from anomaly_seg_ros.scenes import RoadSequence
-
-    first, sequences, frames = (0, 400, 20) if split == "train" else (100_000, 40, 2)
-
-    def read(index: int) -> tuple[np.ndarray, np.ndarray]:
-        seed, step = divmod(index, frames)
-        sequence = RoadSequence(first + seed, size=(384, 640), anomalies=False)
-        frame = sequence.frame(step * 15)
-        return frame.image, frame.labels
-
-    return LabelledFrames("procedural", CITYSCAPES, sequences * frames, read)
+    """Procedural scenes without unknown objects, rendered by `python -m training prepare`."""
+    base = root / "procedural"
+    return _folder("procedural", base / split, base / f"{split}annot", CITYSCAPES)
 
 
 DATASETS: dict[str, Callable[[Path, str], LabelledFrames]] = {
