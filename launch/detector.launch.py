@@ -16,7 +16,7 @@ from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from anomaly_seg_ros.nodes.environment import PROFILE_VARIABLES
+from anomaly_seg_ros.nodes.environment import PROFILE_VARIABLES, profile_environment
 
 CONFIG = Path(get_package_share_directory("anomaly_seg_ros")) / "config"
 BOOLEANS = ["true", "false"]
@@ -136,7 +136,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         "output": "screen",
         "arguments": ["--ros-args", "--log-level", value("log_level")],
         "additional_env": (
-            dict.fromkeys(PROFILE_VARIABLES, value("dds_profile")) if value("dds_profile") else None
+            profile_environment(value("dds_profile")) if value("dds_profile") else None
         ),
     }
     sim_time = {"use_sim_time": value("use_sim_time") == "true"}

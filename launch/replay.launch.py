@@ -24,7 +24,7 @@ from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 from launch_ros.parameter_descriptions import ParameterValue
 
-from anomaly_seg_ros.nodes.environment import PROFILE_VARIABLES
+from anomaly_seg_ros.nodes.environment import profile_environment
 
 DETECTOR = Path(get_package_share_directory("anomaly_seg_ros")) / "launch" / "detector.launch.py"
 BOOLEANS = ["true", "false"]
@@ -89,7 +89,7 @@ def play(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         remappings=[("image", value("image_topic"))],
         output="screen",
         arguments=["--ros-args", "--log-level", value("log_level")],
-        additional_env=dict.fromkeys(PROFILE_VARIABLES, profile) if profile else None,
+        additional_env=profile_environment(profile) if profile else None,
     )
     if value("stop_at_end") == "false":
         return [source]

@@ -18,8 +18,9 @@ PACKAGE = "anomaly_seg_ros"
 TRANSPORT_PROFILE = "fastdds.xml"
 PROFILE_VARIABLES = (
     "FASTDDS_DEFAULT_PROFILES_FILE",  # Fast DDS 3 (ROS 2 Kilted and later)
-    "FASTRTPS_DEFAULT_PROFILES_FILE",  # Fast DDS 2 (Humble, Jazzy)
+    "FASTRTPS_DEFAULT_PROFILES_FILE",  # Fast DDS 2 (Humble, Jazzy); later ones warn of it
 )
+FAST_DDS_2_DISTROS = ("humble", "iron", "jazzy")
 SHARED_MEMORY = "/dev/shm"
 PRIVATE_PROCESSES = 2  # of a demo or bench: the detector and the camera around it
 SEGMENT_SHARE = 0.85  # of the room: ports and bookkeeping take some, 10 % of a segment too
@@ -72,8 +73,14 @@ def private_ros_environment(scratch: Path) -> dict[str, str]:
         added["AMENT_PREFIX_PATH"] = sys.prefix
     if transport_profile() is None:
         profile = _fitting_profile(config_file(TRANSPORT_PROFILE), scratch)
-        added.update(dict.fromkeys(PROFILE_VARIABLES, str(profile)))
+        added.update(profile_environment(profile))
     return added
+
+
+def profile_environment(profile: Path | str) -> dict[str, str]:
+    """The variable that names a Fast DDS profile in the ROS 2 distribution of this process."""
+    is_old = os.environ.get("ROS_DISTRO") in FAST_DDS_2_DISTROS
+    return {PROFILE_VARIABLES[1 if is_old else 0]: str(profile)}
 
 
 def _fitting_profile(profile: Path, scratch: Path) -> Path:
