@@ -1,0 +1,29 @@
+"""A tiny bundle, open and loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tiny_bundle import write_tiny_bundle
+
+from anomaly_seg_ros.backends import Runner, load_runner
+from anomaly_seg_ros.bundle import Bundle
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_tiny_bundle(tmp_path_factory.mktemp("bundles") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def bundle(tiny_folder: Path) -> Bundle:
+    return Bundle.open(tiny_folder)
+
+
+@pytest.fixture
+def runner(bundle: Bundle) -> Iterator[Runner]:
+    runner = load_runner(bundle, "onnxruntime", threads=1)
+    yield runner
+    runner.close()
