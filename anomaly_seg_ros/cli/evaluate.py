@@ -84,6 +84,11 @@ def add_parser(subparsers: Any) -> None:
         help="fit labels of another size than their frame (nearest), and say so",
     )
     parser.add_argument(
+        "--exact",
+        action="store_true",
+        help="keep every score (4 bytes a labelled pixel) instead of bins with stated errors",
+    )
+    parser.add_argument(
         "--limit", type=positive_int, default=None, metavar="N", help="stop after N frames"
     )
     parser.set_defaults(handler=run, interrupted="nothing was written.")
@@ -101,6 +106,7 @@ def run(args: argparse.Namespace) -> int:
     options = EvaluateOptions(
         limit=args.limit,
         resize_labels=args.resize_labels,
+        exact=args.exact,
         region=str(args.region or ""),
         label_map=LabelMap.parse(args.map) if args.map else LabelMap(),
     )

@@ -20,7 +20,7 @@ from anomaly_seg_ros.replay.writers import FrameWriter, write_atomically
 
 OUTPUT_NAMES = (  # all that a run leaves in its folder
     *("overlays", "scores", "masks", "labels", "parts", "overlay.mp4", "result_bag"),
-    *("report.json", MANIFEST_NAME),
+    *("report.json", MANIFEST_NAME, ".overlay.part.mp4", ".result_bag.part"),
 )
 
 

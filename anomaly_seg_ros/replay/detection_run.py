@@ -85,6 +85,7 @@ class DetectionRun:
             return
         last = max(self.missing) if self.missing is not None else self._last_index()
         done = len(self.selected())
+        self.detector.warmup(1)
         with progress("frames", self._total(), done) as advance, self._recorder(advance) as record:
             for frame in self.source.frames(self._needs):
                 if isinstance(frame, BadFrame):
@@ -93,6 +94,8 @@ class DetectionRun:
                     self._detect(frame, record)
                 if last is not None and frame.index >= last:
                     return
+        for text in self.source.warnings:
+            self.manifest.add_warning(text)
         self.manifest.add_product("end", self._choice())
 
     def selected(self) -> list[FrameRecord]:
@@ -126,7 +129,7 @@ class DetectionRun:
     def report(self, records: list[FrameRecord], products: dict[str, Any]) -> dict[str, Any]:
         info = self.source.describe()
         bad = self.manifest.bad
-        warnings = list(self.source.warnings)
+        warnings = list(dict.fromkeys([*self.manifest.warnings, *self.source.warnings]))
         clipped = sum(record.clipped for record in records)
         if clipped:
             warnings.append(
@@ -175,9 +178,14 @@ class DetectionRun:
         waiting: deque[tuple[Frame, Detection, Future[Any]]] = deque()
 
         def settle() -> None:
-            frame, found, future = waiting.popleft()
+            frame, found, future = waiting[0]  # Ctrl-C may come at any line: note it, then forget
             files, clipped = future.result()
+            before = self.manifest.frames.get(frame.index)
+            if before is not None:  # other results of the same settings stay known
+                files = {**before.files, **files}
+                clipped = max(clipped, before.clipped)
             self.manifest.add_frame(_record(frame, found, files, clipped))
+            waiting.popleft()
             advance()
 
         with ThreadPoolExecutor(WRITERS) as pool:

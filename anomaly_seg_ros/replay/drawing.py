@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 
 from anomaly_seg_ros.bundle import Bundle
 from anomaly_seg_ros.detector import Detection
 from anomaly_seg_ros.imaging.overlay import draw_overlay
+
+TRUTH_COLOR = (0, 230, 255)  # outlines of labelled anomalies, RGB
 
 
 class Painter:
@@ -30,3 +33,11 @@ class Painter:
             display=self.display,
             class_names=self.names,
         )
+
+
+def outline_truth(overlay: np.ndarray, label: np.ndarray) -> np.ndarray:
+    """The overlay uint8 [H, W, 3] with the anomalies of a label [H, W] (1 = anomaly) outlined."""
+    anomaly = (label == 1).astype(np.uint8)
+    contours, _ = cv2.findContours(anomaly, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    width = max(1, round(overlay.shape[0] / 360))
+    return cv2.drawContours(overlay.copy(), contours, -1, TRUTH_COLOR, width)

@@ -15,10 +15,10 @@ import numpy as np
 from anomaly_seg_ros import __version__
 from anomaly_seg_ros.detector import Detection, Detector
 from anomaly_seg_ros.errors import DetectorError, EncodingError, ReplayError
-from anomaly_seg_ros.metrics import FalseRegions, FrameResult, ScoreHistogram
+from anomaly_seg_ros.metrics import ExactScores, FalseRegions, FrameResult, ScoreHistogram
 from anomaly_seg_ros.replay.detection import bundle_hash
 from anomaly_seg_ros.replay.detection_run import percentiles
-from anomaly_seg_ros.replay.drawing import Painter
+from anomaly_seg_ros.replay.drawing import Painter, outline_truth
 from anomaly_seg_ros.replay.evaluation_plots import Curves, ScoreSpread, draw_plots
 from anomaly_seg_ros.replay.evaluation_report import FrameScores, write_report
 from anomaly_seg_ros.replay.labels import LabelMap, LabelSource
@@ -33,10 +33,14 @@ NOT_LOOKED_AT = float(np.finfo(np.float32).min)  # below every score
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """limit stops after so many frames; resize_labels fits labels of another size (nearest)."""
+    """limit stops after so many frames; resize_labels fits labels of another size (nearest).
+
+    exact keeps every labelled score, 4 bytes each, in place of a histogram with stated errors.
+    """
 
     limit: int | None = None
     resize_labels: bool = False
+    exact: bool = False
     label_map: LabelMap = field(default_factory=LabelMap)
     region: str = ""  # of interest: where the mask may be set; the scores are taken everywhere
 
@@ -96,6 +100,7 @@ class _Evaluation:
         self.source, self.labels, self.detector, self.options = source, labels, detector, options
         self.painter = Painter(detector.bundle)
         self.total = ScoreHistogram()
+        self.exact = ExactScores() if options.exact else None
         self.regions = FalseRegions(min_area=MIN_REGION_AREA)
         self.spread = ScoreSpread(detector.bundle.score_display)
         self.rows: list[FrameScores] = []
@@ -166,6 +171,8 @@ class _Evaluation:
         histogram = ScoreHistogram()
         histogram.update(result)
         self.total.merge(histogram)
+        if self.exact is not None:
+            self.exact.update(result)
         before = self.regions.regions
         self.regions.update(mask, label)
         hit, anomaly, known = mask > 0, label == 1, label == 0
@@ -185,9 +192,9 @@ class _Evaluation:
             found=tp / (tp + fn) if tp + fn else None,
         )
         self.rows.append(row)
-        self._keep(frame, found, row)
+        self._keep(frame, found, label, row)
 
-    def _keep(self, frame: Frame, found: Detection, row: FrameScores) -> None:
+    def _keep(self, frame: Frame, found: Detection, label: np.ndarray, row: FrameScores) -> None:
         """Rank by AP; frames without an anomaly only by their false regions, as the worst."""
         overlay: np.ndarray | None = None
         ranks = [(self.worst, row.false_regions - (2.0 if row.ap is None else row.ap))]
@@ -197,7 +204,7 @@ class _Evaluation:
             if len(heap) == EXAMPLES and rank <= heap[0].rank:
                 continue
             if overlay is None:
-                overlay = self.painter.overlay(frame.image, found)
+                overlay = outline_truth(self.painter.overlay(frame.image, found), label)
             example = _Example(rank, -len(self.rows), frame.name, overlay)
             (heapq.heappush if len(heap) < EXAMPLES else heapq.heapreplace)(heap, example)
 
@@ -211,7 +218,7 @@ class _Evaluation:
     def results(self) -> dict[str, Any]:
         tp, fp, fn, tn = (int(value) for value in self.confusion)
         point, bundle = self.detector.operating_point, self.detector.bundle
-        scores = self.total.compute() if tp + fn and fp + tn else None
+        scores = (self.exact or self.total).compute() if tp + fn and fp + tn else None
         reason = None
         if scores is None:
             reason = "no pixel is labelled " + ("anomaly (1)" if not tp + fn else "known (0)")

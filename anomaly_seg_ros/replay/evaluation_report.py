@@ -49,10 +49,14 @@ def write_report(
             write_atomically(out / path, png_bytes(overlay))
             pictures.append((f"{kind} {rank}: {name}", path))
     write_atomically(out / "curves.svg", plots.encode())
-    write_atomically(out / "frames.csv", _frames_csv(rows).encode())
-    write_atomically(out / "results.md", _results_md(results, pictures).encode())
+    write_atomically(out / "frames.csv", _bytes(_frames_csv(rows)))
+    write_atomically(out / "results.md", _bytes(_results_md(results, pictures)))
     text = json.dumps(results, indent=1, allow_nan=False) + "\n"
     write_atomically(out / "results.json", text.encode())
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode(errors="backslashreplace")  # file names need not be UTF-8
 
 
 def summary_lines(results: Mapping[str, Any]) -> list[str]:
@@ -123,6 +127,11 @@ def _results_md(results: Mapping[str, Any], pictures: Sequence[tuple[str, str]])
         if len(names) > LISTED:
             lines.append(f"- ... and {len(names) - LISTED} more, see results.json")
     lines += ["", "![score distribution, precision over recall, ROC](curves.svg)"]
+    if pictures:
+        lines += [
+            "",
+            "Frames of highest and lowest AP; labelled anomalies have a cyan outline.",
+        ]
     for title, path in pictures:
         lines += ["", f"{title}", "", f"![{title}](<{path}>)"]
     return "\n".join(lines) + "\n"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -15,6 +16,7 @@ from anomaly_seg_ros.errors import ReplayError
 
 MANIFEST_NAME = "manifest.jsonl"
 MANIFEST_FORMAT = 1
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP)  # of some network file systems
 SYNC_EVERY = 64  # lines between fsyncs; lost lines only cost their frames a second time
 
 
@@ -55,6 +57,7 @@ class Manifest:
     frames: dict[int, FrameRecord] = field(default_factory=dict)
     bad: dict[int, tuple[str, str]] = field(default_factory=dict)  # index -> (name, reason)
     products: dict[str, str] = field(default_factory=dict)  # video, bag -> key of their frames
+    warnings: list[str] = field(default_factory=list)  # what the recording did not deliver
     _stream: IO[bytes] | None = None
     _unsynced: int = 0
 
@@ -63,20 +66,32 @@ class Manifest:
         return self.out / MANIFEST_NAME
 
     def __enter__(self) -> Manifest:
-        self.out.mkdir(parents=True, exist_ok=True)
-        if not self.path.exists() and any(self.out.iterdir()):
+        try:
+            self.out.mkdir(parents=True, exist_ok=True)
+            used = any(not entry.name.startswith(".") for entry in self.out.iterdir())
+            fresh = not self.path.exists()
+            if not (fresh and used):
+                self._stream = self.path.open("a+b")
+        except OSError as error:
+            raise ReplayError(
+                f"{self.out}: results cannot be written here ({error.strerror or error}). Choose"
+                " another --out."
+            ) from error
+        if self._stream is None:
             raise ReplayError(
                 f"{self.out} is not empty and holds no {MANIFEST_NAME} of an earlier run. Choose"
                 " another --out."
             )
-        self._stream = self.path.open("a+b")
         try:
             fcntl.flock(self._stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             self._stream.close()
             raise ReplayError(
                 f"{self.out}: another run is writing here. Wait for it or choose another --out."
             ) from error
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
         try:
             self._load()
         except BaseException:
@@ -109,6 +124,11 @@ class Manifest:
         self.products[name] = key
         self._append({"kind": "product", "name": name, "key": key})
         self._sync()
+
+    def add_warning(self, text: str) -> None:
+        if text not in self.warnings:
+            self.warnings.append(text)
+            self._append({"kind": "warning", "text": text})
 
     def _load(self) -> None:
         assert self._stream is not None
@@ -145,6 +165,8 @@ class Manifest:
             self.frames.pop(entry["index"], None)
         elif kind == "product":
             self.products[entry["name"]] = entry["key"]
+        elif kind == "warning":
+            self.warnings.append(entry["text"])
         else:
             raise ValueError(f"unknown kind {kind!r}")
 
@@ -160,7 +182,7 @@ class Manifest:
 
     def _append(self, entry: dict[str, Any]) -> None:
         assert self._stream is not None
-        self._stream.write(json.dumps(entry, ensure_ascii=False).encode() + b"\n")
+        self._stream.write(json.dumps(entry).encode() + b"\n")
         self._stream.flush()
         self._unsynced += 1
         if self._unsynced >= SYNC_EVERY:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -163,6 +164,13 @@ def open_source(
         _refuse_topic(topic, path)
         return SceneSource(str(path), size)
     path = Path(path).expanduser()
+    try:
+        return _open_path(path, topic, not_topics)
+    except OSError as error:
+        raise ReplayError(f"{path}: cannot be read ({error.strerror or error}).") from error
+
+
+def _open_path(path: Path, topic: str | None, not_topics: tuple[str, ...]) -> Source:
     if not path.exists():
         raise ReplayError(
             f"{path} does not exist. Give an image, a folder of images, a video, a ROS bag or"
@@ -219,7 +227,7 @@ def file_identity(files: list[Path]) -> str:
     digest = hashlib.sha256()
     for file in files:
         size = file.stat().st_size
-        digest.update(f"{file.name}\0{size}\0".encode())
+        digest.update(os.fsencode(file.name) + f"\0{size}\0".encode())
         with file.open("rb") as stream:
             digest.update(stream.read(IDENTITY_SAMPLE))
             if size > 2 * IDENTITY_SAMPLE:

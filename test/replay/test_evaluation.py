@@ -84,6 +84,9 @@ def test_scores_are_those_of_all_pixels_of_all_frames(tmp_path: Path, detector: 
     score = np.concatenate([entry.score.ravel() for entry in found])
     label = np.concatenate([entry.ravel() for entry in stored])
     ap, auroc, fpr95 = brute_force(score, label)
+    exact = run(images, labels, detector, tmp_path / "exact", exact=True)
+    assert [exact["ap"], exact["auroc"], exact["fpr95"]] == pytest.approx([ap, auroc, fpr95])
+    assert exact["ap_error"] == 0
     assert results["frames"] == 3
     assert results["ap"] == pytest.approx(ap, abs=results["ap_error"] + 1e-12)
     assert results["auroc"] == pytest.approx(auroc, abs=results["auroc_error"] + 1e-12)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from pathlib import Path
 
 import cv2
@@ -12,6 +13,7 @@ import pytest
 
 from anomaly_seg_ros.errors import ReplayError
 from anomaly_seg_ros.replay import BadFrame, Frame, open_source
+from anomaly_seg_ros.replay.bag_reader import typestore
 from anomaly_seg_ros.replay.bags import BagSource
 from anomaly_seg_ros.replay.sources import natural_key
 
@@ -313,6 +315,26 @@ def test_bag_without_images_says_so(tmp_path: Path) -> None:
     made.write_bag(path, {"/point": [stamped]})
     with pytest.raises(ReplayError, match="no topic with images"):
         open_source(path)
+
+
+def test_bags_without_rosbags_installed_say_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = made.image_bag(tmp_path / "bag")
+    for name in ("rosbags", "rosbags.rosbag2", "rosbags.typesys"):
+        monkeypatch.setitem(sys.modules, name, None)
+    typestore.cache_clear()
+    with pytest.raises(ReplayError, match="pip install rosbags"):
+        open_source(path)
+
+
+def test_video_of_unknown_length_is_read_to_its_end(tmp_path: Path) -> None:
+    pictures = [cv2.imencode(".jpg", made.picture(number))[1].tobytes() for number in range(4)]
+    (tmp_path / "stream.mjpeg").write_bytes(b"".join(pictures))
+    with open_source(tmp_path / "stream.mjpeg") as source:
+        assert len(source) == 0
+        assert len(good(list(source))) == 4
+        assert source.warnings == []
 
 
 def test_topic_of_a_recording_without_topics_is_refused(tmp_path: Path) -> None:
