@@ -108,7 +108,7 @@ def run(args: argparse.Namespace) -> int:
             TQDMProgressBar(refresh_rate=10),
         ],
         reload_dataloaders_every_n_epochs=1,
-        check_val_every_n_epoch=3,
+        check_val_every_n_epoch=4,
         gradient_clip_val=5.0,
         num_sanity_val_steps=0,
         enable_model_summary=False,

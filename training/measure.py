@@ -64,6 +64,7 @@ def run(args: argparse.Namespace) -> int:
     data = args.data
     sets: dict[str, Callable[[], dict[str, Any]]] = {
         "cityscapes256_val": partial(closed_set, detector, cityscapes256(data, "val")),
+        "camvid_val": partial(closed_set, detector, camvid(data, "val")),
         "camvid_test_Seq05VD": partial(closed_set, detector, _part(data, "Seq05VD")),
         "camvid_test_0001TP": partial(closed_set, detector, _part(data, "0001TP")),
         "idd_lite_val": partial(closed_set, detector, idd_lite(data, "val")),

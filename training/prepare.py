@@ -17,7 +17,7 @@ from anomaly_seg_ros.scenes import RoadSequence
 
 SCENE_SIZE = (384, 640)
 FIRST_SEED = {"train": 0, "val": 100_000}  # far apart: no scene is in both
-SEQUENCES = {"train": 300, "val": 30}
+SEQUENCES = {"train": 120, "val": 30}
 FRAMES = {"train": (0, 20, 45), "val": (10,)}  # of each sequence, at 15 frames/s
 EXAMPLES = """example:
   python -m training prepare procedural ../data

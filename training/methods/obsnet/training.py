@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,9 +45,7 @@ class ObsNetSettings:
     attack_epsilon: tuple[float, float] = (0.02, 0.1)  # normalised units
     validation_frames: int = 60
     workers: int = 2
-    start_from: str | None = None  # checkpoint of an earlier run whose weights are the start
     ema_decay: float = 0.998
-    notes: dict[str, Any] = field(default_factory=dict)
 
 
 def normalise(image: Tensor) -> Tensor:
