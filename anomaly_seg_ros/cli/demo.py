@@ -59,5 +59,7 @@ def run(args: argparse.Namespace) -> int:
 
     require_ros()
     from anomaly_seg_ros.nodes.demo import run_demo
+    from anomaly_seg_ros.replay.video import quiet_decoders
 
+    quiet_decoders()
     return run_demo(args)

@@ -74,13 +74,20 @@ class NodeReport:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `anomaly-seg bench node`."""
+    from anomaly_seg_ros.cli.bench import camera_size  # which imports this module in turn
+
     parser.add_argument("--bundle", default=DEFAULT_BUNDLE, help="shipped bundle or folder")
     parser.add_argument("--backend", default="auto", help="auto or a backend's name")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0: the node's choice")
     parser.add_argument("--rate", type=float, default=15.0, help="images per second (default: 15)")
     parser.add_argument("--seconds", type=float, default=20.0, help="measured time (default: 20)")
-    parser.add_argument("--width", type=int, default=640)
-    parser.add_argument("--height", type=int, default=480)
+    parser.add_argument(
+        "--size",
+        type=camera_size,
+        default=(480, 640),
+        metavar="HxW",
+        help="of the camera image (default: 480x640)",
+    )
     parser.add_argument(
         "--encoding", choices=tuple(ENCODINGS), default="rgb8", help="of raw images (default: rgb8)"
     )
@@ -93,7 +100,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TOPIC",
         help=f"what is subscribed, of {', '.join(OUTPUTS)} (default: anomaly_mask)",
     )
-    parser.add_argument("--json", action="store_true", help="print the numbers as JSON")
+    parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="numbers as JSON")
 
 
 def run_node_bench(args: argparse.Namespace) -> int:
@@ -103,12 +110,14 @@ def run_node_bench(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="anomaly_seg_bench_") as scratch:
         os.environ.update(private_ros_environment(Path(scratch)))
         report = _measure(args, Path(scratch))
-    print(json.dumps(asdict(report), indent=1) if args.json else table(report))
+    print(table(report))
+    if args.json is not None:
+        args.json.write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
     return 0
 
 
 def _check(args: argparse.Namespace) -> None:
-    for name, least in (("rate", 0.1), ("seconds", 1.0), ("width", 32), ("height", 32)):
+    for name, least in (("rate", 0.1), ("seconds", 1.0)):
         if getattr(args, name) < least:
             raise NodeError(f"--{name} is {getattr(args, name)}; expected at least {least:g}")
     if args.threads < 0:
@@ -158,7 +167,7 @@ def _measure(args: argparse.Namespace, scratch: Path) -> NodeReport:
 
 
 def _messages(args: argparse.Namespace, camera: CameraStandIn) -> list[Any]:
-    road = RoadSequence(seed=7, size=(args.height, args.width), frames_per_second=args.rate)
+    road = RoadSequence(seed=7, size=args.size, frames_per_second=args.rate)
     images = (road.frame(index).image for index in range(SCENE_FRAMES))
     if args.compressed:
         return [camera.message(image) for image in images]
@@ -198,7 +207,7 @@ def _report(
     return NodeReport(
         engine=f"{values['bundle']} on {values['backend']} {values['engine version']}, "
         f"{values['device']}, {values['precision']}, {values['threads']} threads",
-        camera=f"{args.width}x{args.height} {transport}",
+        camera=f"{args.size[1]}x{args.size[0]} {transport}",
         outputs=tuple(args.outputs),
         seconds=args.seconds,
         rate_asked=args.rate,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from types import TracebackType
 from typing import Any
 
@@ -32,7 +31,7 @@ START_PATIENCE = (
     120.0  # seconds until the detector is active: a cold disk and a big model take long
 )
 ANSWER_PATIENCE = 20.0  # seconds for one frame
-RESEND_SECONDS = 2.0  # a frame sent before all topics were matched is lost; it is sent again
+RESEND_SECONDS = 2.0
 
 Stamp = tuple[int, int]
 
@@ -106,17 +105,25 @@ class CameraStandIn:
     ) -> tuple[Stamp, dict[str, tuple[Any, float]]]:
         """Send a frame and wait for all outputs of it: name -> (message, seconds since sent).
 
-        Raises NodeError when they do not come in time.
+        It is sent again every RESEND_SECONDS, since what is sent before all topics have found each
+        other is lost; the answer to any of these counts. Raises NodeError when none comes in time.
         """
+        sent: dict[Stamp, float] = {}
+
+        def answered() -> Stamp | None:
+            return next((stamp for stamp in sent if self._complete(stamp)), None)
+
         deadline = time.perf_counter() + patience
         while time.perf_counter() < deadline:
-            stamp, sent = self.send(message)
-            resend = min(deadline, time.perf_counter() + RESEND_SECONDS)
-            self.spin_until(partial(self._complete, stamp), resend)
-            answer = self._answers.pop(stamp, {})
-            if len(answer) == len(self._outputs):
+            stamp, moment = self.send(message)
+            sent[stamp] = moment
+            again = min(deadline, time.perf_counter() + RESEND_SECONDS)
+            self.spin_until(lambda: answered() is not None, again)
+            found = answered()
+            if found is not None:
+                answer = self._answers.pop(found)
                 self._answers.clear()
-                return stamp, {name: (found, at - sent) for name, (found, at) in answer.items()}
+                return found, {name: (out, at - sent[found]) for name, (out, at) in answer.items()}
         raise NodeError(
             f"the detector did not answer within {patience:.0f} s: expected "
             f"{', '.join(self._outputs)}"

@@ -187,7 +187,6 @@ class DetectorNode(LifecycleNode):
                 self,
                 given["image_transport"],
                 keep_all,
-                given["queue_depth"],
                 self._on_image_queued if keep_all else self._on_image,
             )
         except BaseException:

@@ -66,9 +66,10 @@ def private_ros_environment(scratch: Path) -> dict[str, str]:
     """
     added = {
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-        "ROS_LOCALHOST_ONLY": "1",  # what Humble reads
         "ROS_DOMAIN_ID": str(PRIVATE_DOMAINS[os.getpid() % len(PRIVATE_DOMAINS)]),
     }
+    if os.environ.get("ROS_DISTRO") == "humble":  # later ones know the range and warn of this
+        added["ROS_LOCALHOST_ONLY"] = "1"
     if not os.environ.get("AMENT_PREFIX_PATH"):
         added["AMENT_PREFIX_PATH"] = sys.prefix
     if transport_profile() is None:

@@ -94,8 +94,8 @@ DETECTOR_PARAMETERS: tuple[NodeParameter, ...] = (
     NodeParameter(
         "queue_policy",
         "latest",
-        "latest keeps the newest frame and counts what it replaces; all keeps every frame "
-        "(replay) and holds the subscription back while the queue is full.",
+        "latest keeps the newest frame and counts what it replaces. all is for replay: it keeps "
+        "every frame, subscribes reliably, and what the queue has no room for waits in DDS.",
         choices=("latest", "all"),
         read_only=True,
     ),

@@ -22,9 +22,9 @@ from sensor_msgs.msg import CompressedImage, Image
 
 from anomaly_seg_ros.errors import NodeError
 from anomaly_seg_ros.nodes.environment import (
-    PROFILE_VARIABLES,
     TRANSPORT_PROFILE,
     config_file,
+    profile_environment,
     transport_profile,
 )
 
@@ -43,17 +43,17 @@ def input_topic(node: Node, transport: str) -> str:
 
 
 def subscribe(
-    node: Node, transport: str, keep_all: bool, depth: int, callback: Callable[[Any], None]
+    node: Node, transport: str, keep_all: bool, callback: Callable[[Any], None]
 ) -> Subscription:
-    """Subscribe to the camera: best effort and depth 1, or reliable and `depth` to keep all.
+    """Subscribe to the camera: best effort and depth 1, or reliable and everything.
 
     Overridable by the parameters qos_overrides.TOPIC.subscription.{reliability,history,depth}.
     Raises NodeError when an override is no QoS value.
     """
     topic = input_topic(node, transport)
     qos = QoSProfile(
-        history=QoSHistoryPolicy.KEEP_LAST,
-        depth=depth if keep_all else 1,
+        history=QoSHistoryPolicy.KEEP_ALL if keep_all else QoSHistoryPolicy.KEEP_LAST,
+        depth=1,
         durability=QoSDurabilityPolicy.VOLATILE,
         reliability=(
             QoSReliabilityPolicy.RELIABLE if keep_all else QoSReliabilityPolicy.BEST_EFFORT
@@ -78,10 +78,13 @@ def subscribe(
             qos_overriding_options=QoSOverridingOptions.with_default_policies(),
         )
     except RuntimeError as error:
-        raise NodeError(
-            f"cannot subscribe to {topic}: {error}. Expected reliability best_effort, reliable or "
-            "system_default and history keep_last or keep_all in qos_overrides"
-        ) from error
+        mend = ""
+        if "QoS override" in str(error):
+            mend = (
+                ". Expected reliability best_effort, reliable or system_default and history "
+                "keep_last or keep_all in qos_overrides"
+            )
+        raise NodeError(f"cannot subscribe to {topic}: {error}{mend}") from error
 
 
 def silence_cause(node: Node, subscription: Subscription, transport: str) -> str:
@@ -138,10 +141,10 @@ def _transport_hint() -> str:
         profile: Any = config_file(TRANSPORT_PROFILE)
     except NodeError:
         profile = f"config/{TRANSPORT_PROFILE} of this package"
+    setting = " ".join(f"{name}={value}" for name, value in profile_environment(profile).items())
     hint = (
         "If it sends, the images get lost on the way: Fast DDS in its default setting loses images "
-        f"above 0.5 MB. Start the camera driver with {' and '.join(PROFILE_VARIABLES)} set to "
-        f"{profile}"
+        f"above 0.5 MB. Start the camera driver with {setting}"
     )
     if transport_profile() is None:
         hint += ", and this node too"
