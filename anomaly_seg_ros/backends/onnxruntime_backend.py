@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import re
 import time
+import warnings
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -161,7 +162,9 @@ class OnnxRuntimeRunner(Runner):
         if self.cuda is not None:
             providers.insert(0, (CUDA, {"device_id": self.cuda}))
         try:
-            session = ort.InferenceSession(str(file.path), options, providers=providers)
+            with warnings.catch_warnings():  # what is missing becomes an error below
+                warnings.simplefilter("ignore", UserWarning)
+                session = ort.InferenceSession(str(file.path), options, providers=providers)
         except Exception as error:  # the runtime raises many classes of its own; none is public
             raise BackendError(
                 f"ONNX Runtime {ort.__version__} cannot load stage {stage.name} "
