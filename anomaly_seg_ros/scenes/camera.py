@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -22,6 +23,11 @@ class Lens:
     width: int
     focal: float
 
+    @cached_property
+    def centre(self) -> np.ndarray:
+        """The pixel (column, row) on the optical axis, float64 [2]."""
+        return np.array([(self.width - 1) / 2, (self.height - 1) / 2])
+
 
 @dataclass(frozen=True)
 class Camera:
@@ -35,6 +41,7 @@ class Camera:
     pitch: float
     roll: float
 
+    @cached_property
     def rotation(self) -> np.ndarray:
         """World axes to camera axes, float64 [3, 3]."""
         sin_yaw, cos_yaw = math.sin(self.yaw), math.cos(self.yaw)
@@ -45,20 +52,18 @@ class Camera:
         lean = np.array([[cos_roll, sin_roll, 0], [-sin_roll, cos_roll, 0], [0, 0, 1]])
         return lean @ tilt @ turn
 
+    @cached_property
+    def place(self) -> np.ndarray:
+        """x, y, z, float64 [3]."""
+        return np.array([self.x, self.y, self.z])
+
     def seen(self, points: np.ndarray) -> np.ndarray:
         """World points [N, 3] in camera axes [N, 3]; the last column is the depth in metres."""
-        return (np.asarray(points, np.float64) - (self.x, self.y, self.z)) @ self.rotation().T
+        return (points - self.place) @ self.rotation.T
 
     def project(self, seen: np.ndarray) -> np.ndarray:
         """Points in camera axes [N, 3], all with positive depth, to pixels [N, 2]."""
-        lens = self.lens
-        centre = ((lens.width - 1) / 2, (lens.height - 1) / 2)
-        return seen[:, :2] * (lens.focal / seen[:, 2:]) + centre
-
-    def outline(self, points: np.ndarray) -> np.ndarray | None:
-        """The polygon [N, 3] in pixels [M, 2], cut at the near plane; None when nothing is left."""
-        seen = clipped(self.seen(points))
-        return None if seen is None else self.project(seen)
+        return seen[:, :2] * (self.lens.focal / seen[:, 2:]) + self.lens.centre
 
     def horizon(self) -> tuple[int, int]:
         """Highest and lowest row of the horizon line over the width of the picture."""
@@ -78,7 +83,7 @@ class Camera:
         cells = -(-lens.width // cell) + 2
         right = (cell * (np.arange(cells) - 0.5) - 0.5 - (lens.width - 1) / 2) / lens.focal
         down = (np.arange(top, lens.height) - (lens.height - 1) / 2) / lens.focal
-        axes = self.rotation()
+        axes = self.rotation
         ray = [
             axes[0, k] * right[None, :] + (axes[1, k] * down + axes[2, k])[:, None]
             for k in range(3)

@@ -9,11 +9,11 @@ import numpy as np
 
 from anomaly_seg_ros.scenes.camera import NEAR, Camera, clipped
 from anomaly_seg_ros.scenes.light import Light
-from anomaly_seg_ros.scenes.texture import Colour, scaled
+from anomaly_seg_ros.scenes.texture import Colour
 
 ANOMALY = 254  # in the labels while a frame is painted
-KEEP = None  # paint colours only
 SHIFT = 4  # fractional bits of polygon corners
+SMALLEST = 2.0  # px: lower sprites are not painted
 
 
 class Sprite:
@@ -43,16 +43,17 @@ class Sprite:
 
 def _bled(picture: np.ndarray) -> np.ndarray:
     """Give the transparent pixels the colour of their neighbours: no dark seam when resized."""
-    alpha = picture[..., 3:].astype(np.float32)
-    weighted = np.concatenate([picture[..., :3] * alpha, alpha], axis=2)
-    near = cv2.blur(weighted, (9, 9))
-    far = weighted.sum(axis=(0, 1), keepdims=True)
-    seen = np.where(near[..., 3:] > 1, near[..., :3] / np.maximum(near[..., 3:], 1), 0)
-    mean = far[..., :3] / np.maximum(far[..., 3:], 1)
-    around = np.where(near[..., 3:] > 1, seen, mean)
-    result = picture.copy()
-    result[..., :3] = np.where(alpha > 127, picture[..., :3], around.astype(np.uint8))
-    return result
+    alpha = picture[..., 3]
+    clear = alpha == 0
+    if not clear.any():
+        return picture
+    colours = np.ascontiguousarray(picture[..., :3])
+    colours[clear] = 0
+    mean = cv2.mean(colours, (~clear).astype(np.uint8))[:3]
+    near = cv2.dilate(colours, np.ones((5, 5), np.uint8))
+    near[near.max(axis=2) == 0] = np.asarray(mean).astype(np.uint8)
+    colours[clear] = near[clear]
+    return np.dstack([colours, alpha])
 
 
 class Surface:
@@ -61,6 +62,8 @@ class Surface:
     def __init__(self, picture: np.ndarray, labels: int) -> None:
         self.picture = picture
         self.labels = labels
+        tone = picture[..., :3].mean(axis=(0, 1))
+        self.mean: Colour = (float(tone[0]), float(tone[1]), float(tone[2]))
         self._reduced: dict[tuple[int, int], np.ndarray] = {}
 
     def reduced(self, across: int, down: int) -> np.ndarray:
@@ -83,6 +86,9 @@ class Canvas:
         lens = camera.lens
         self.camera = camera
         self.light = light
+        self.rotation = camera.rotation
+        self._up = tuple(self.rotation[:, 1].tolist())
+        self._centre = tuple(lens.centre.tolist())
         self.image = np.zeros((lens.height, lens.width, 3), np.uint8)
         self.labels = np.full((lens.height, lens.width), 255, np.uint8)
         self.shade: np.ndarray | None = None  # brightness of the ground, set by the shadows
@@ -108,16 +114,13 @@ class Canvas:
             self._tables[key] = (table + 0.5).astype(np.uint8)[None]
         return self._tables[key]
 
-    def pixels(
-        self, corners: np.ndarray, colour: Colour | None, label: int | None, smooth: bool = True
-    ) -> None:
+    def pixels(self, corners: np.ndarray, colour: Colour | None, label: int | None) -> None:
         """A polygon in pixels [N, 2]; None paints no colour, or no label."""
-        if not self._visible(corners):
+        if not self.visible(corners):
             return
         fixed = np.round(corners * (1 << SHIFT)).astype(np.int32)
         if colour is not None:
-            line = cv2.LINE_AA if smooth else cv2.LINE_8
-            cv2.fillPoly(self.image, [fixed], colour, line, SHIFT)
+            cv2.fillPoly(self.image, [fixed], colour, cv2.LINE_AA, SHIFT)
         if label is not None:
             cv2.fillPoly(self.labels, [fixed], label, cv2.LINE_8, SHIFT)
 
@@ -132,7 +135,8 @@ class Canvas:
             colour = self.tint(colour, float(seen[:, 2].mean()), brightness)
         self.pixels(self.camera.project(seen), colour, label)
 
-    def _visible(self, corners: np.ndarray) -> bool:
+    def visible(self, corners: np.ndarray) -> bool:
+        """Whether a shape with these corners in pixels [N, 2] touches the picture."""
         height, width = self.labels.shape
         low, high = corners.min(axis=0), corners.max(axis=0)
         return bool(
@@ -140,63 +144,77 @@ class Canvas:
             and np.abs(corners).max() < 30000
         )  # fmt: skip
 
-    def _window(self, corners: np.ndarray) -> tuple[int, int, int, int] | None:
+    def _window(
+        self, left: float, top: float, right: float, bottom: float
+    ) -> tuple[int, int, int, int] | None:
+        """Whole pixels around a box, inside the picture: left, top, right, bottom."""
         height, width = self.labels.shape
-        left, top = np.floor(corners.min(axis=0)).astype(int) - 1
-        right, bottom = np.ceil(corners.max(axis=0)).astype(int) + 2
-        left, top = max(left, 0), max(top, 0)
-        right, bottom = min(right, width), min(bottom, height)
-        return (left, top, right, bottom) if left < right and top < bottom else None
+        if right < 0 or bottom < 0 or left >= width or top >= height:
+            return None
+        box = (max(0, math.floor(left) - 1), max(0, math.floor(top) - 1),
+               min(width, math.ceil(right) + 2), min(height, math.ceil(bottom) + 2))  # fmt: skip
+        return box if box[0] < box[2] and box[1] < box[3] else None
 
     def sprite(
         self,
         sprite: Sprite,
-        foot: tuple[float, float, float],
+        seen: np.ndarray,
         *,
         mirror: bool = False,
         size: float = 1.0,
         brightness: float = 1.0,
-        label: int | None = None,
     ) -> None:
-        """Stand a sprite on a world point, facing the camera; `label` overrides its own."""
-        camera = self.camera
-        seen = camera.seen(np.array([foot]))[0]
-        if seen[2] < NEAR + 0.4:
+        """Stand a sprite on a point in camera axes [3], facing the camera."""
+        x, y, z = seen.tolist()
+        if z < NEAR + 0.4:
             return
-        half = sprite.metres * size / 2
-        up = camera.rotation()[:, 1] * sprite.tall * size
-        right = np.array([-half if mirror else half, 0.0, 0.0])
-        corners = camera.project(np.array([seen - right, seen + right, seen - right + up]))
-        if abs(corners).max() > 20000:
-            return
-        window = self._window(np.vstack([corners, corners[1:2] + corners[2:] - corners[:1]]))
-        if window is None:
+        lens, tall = self.camera.lens, sprite.tall * size
+        half = (-0.5 if mirror else 0.5) * sprite.metres * size
+        zoom = lens.focal / z
+        lean_x, lean_y, lean_z = self._up
+        above = lens.focal / (z + lean_z * tall)
+        middle, base = self._centre
+        left, right = middle + (x - half) * zoom, middle + (x + half) * zoom
+        foot = base + y * zoom
+        corner = (middle + (x - half + lean_x * tall) * above, base + (y + lean_y * tall) * above)
+        shift = corner[0] - left
+        window = self._window(
+            min(left, right) + min(shift, 0), corner[1], max(left, right) + max(shift, 0), foot
+        )
+        if window is None or abs(corner[1]) > 20000 or foot - corner[1] < SMALLEST:
             return
         full_height, full_width = sprite.pictures[0].shape[:2]
-        scale = math.dist(corners[0], corners[1]) / full_width
-        level = min(len(sprite.pictures) - 1, max(0, round(-math.log2(max(scale, 1e-6)) - 0.35)))
+        shrunk = full_width / max(abs(right - left), 1e-6)
+        level = min(len(sprite.pictures) - 1, max(0, round(math.log2(shrunk) - 0.35)))
         picture = sprite.pictures[level]
-        height, width = picture.shape[:2]
-        left, top, right_edge, bottom = window
-        shape = (right_edge - left, bottom - top)
-        matrix = _affine(corners - (left, top), width, height)
-        warped = cv2.warpAffine(picture, matrix, shape, flags=cv2.INTER_LINEAR)
-        alpha = np.ascontiguousarray(warped[..., 3])
-        colours = cv2.LUT(warped[..., :3], self.table(float(seen[2]), brightness))
-        area = np.s_[top:bottom, left:right_edge]
+        low_x, low_y, high_x, high_y = window
+        shape = (high_x - low_x, high_y - low_y)
+
+        def matrix(height: int, width: int) -> np.ndarray:
+            """Sprite pixels to pixels of the window."""
+            across = (right - left) / width
+            down_x, down_y = -shift / height, (foot - corner[1]) / height
+            return np.array(
+                [[across, down_x, corner[0] - low_x + 0.5 * (across + down_x)],
+                 [0.0, down_y, corner[1] - low_y + 0.5 * down_y]]
+            )  # fmt: skip
+
+        warped = cv2.warpAffine(picture, matrix(*picture.shape[:2]), shape, flags=cv2.INTER_LINEAR)
+        alpha = cv2.extractChannel(warped, 3)
+        colours = cv2.LUT(warped[..., :3], self.table(z, brightness))
+        area = np.s_[low_y:high_y, low_x:high_x]
         _blend(self.image[area], colours, alpha)
         inside = alpha > 127
-        if label is None and isinstance(sprite.labels, np.ndarray):
-            matrix = _affine(corners - (left, top), full_width, full_height)
-            flags = cv2.INTER_NEAREST
-            ids = cv2.warpAffine(sprite.labels, matrix, shape, flags=flags, borderValue=255)
-            self.labels[area][inside] = ids[inside]
+        if isinstance(sprite.labels, np.ndarray):
+            ids = cv2.warpAffine(
+                sprite.labels, matrix(full_height, full_width), shape,
+                flags=cv2.INTER_NEAREST, borderValue=255,
+            )  # fmt: skip
+            np.copyto(self.labels[area], ids, where=inside)
         else:
-            self.labels[area][inside] = sprite.labels if label is None else label
+            np.copyto(self.labels[area], np.uint8(sprite.labels), where=inside)
 
-    def surface(
-        self, surface: Surface, corners: np.ndarray, brightness: float, label: int | None = None
-    ) -> None:
+    def surface(self, surface: Surface, corners: np.ndarray, brightness: float) -> None:
         """A texture on a rectangle in world metres [4, 3]: bottom left, bottom right, top right,
         top left, as the texture is seen. It may reach behind the camera at one end."""
         seen = self.camera.seen(corners)
@@ -217,14 +235,16 @@ class Canvas:
         if shown[:, 2].min() < edge / 2:
             return
         target = self.camera.project(shown)
-        window = self._window(target)
-        if window is None or np.abs(target).max() > 30000:
+        (x0, y0), (x1, y1), (x2, y2), (x3, y3) = target.tolist()
+        box = min(x0, x3), min(y2, y3), max(x1, x2), max(y0, y1)
+        window = self._window(*box)
+        if window is None or max(map(abs, box)) > 30000:
             return
         full_height, full_width = surface.picture.shape[:2]
-        wide = max(1.0, float(np.ptp(target[:, 0]))) / max(end - start, 1e-3)
-        high = float(max(target[0, 1] - target[3, 1], target[1, 1] - target[2, 1], 1.0))
-        across = int(np.clip(round(math.log2(full_width / wide) + 0.2), 0, 5))
-        down = int(np.clip(round(math.log2(full_height / high) + 0.5), 0, 5))
+        wide = max(1.0, box[2] - box[0]) / max(end - start, 1e-3)
+        high = max(y0 - y3, y1 - y2, 1.0)
+        across = min(5, max(0, round(math.log2(full_width / wide) + 0.2)))
+        down = min(5, max(0, round(math.log2(full_height / high) + 0.5)))
         picture = surface.reduced(across, down)
         height, width = picture.shape[:2]
         left, top, right, bottom = window
@@ -238,30 +258,28 @@ class Canvas:
             picture, matrix, shape, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
         table = self.table(float(shown[:, 2].mean()), brightness)
-        colours = cv2.LUT(np.ascontiguousarray(warped[..., :3]), table)
+        colours = cv2.LUT(warped[..., :3], table)
         alpha = np.zeros(shape[::-1], np.uint8)
         fixed = np.round(moved * (1 << SHIFT)).astype(np.int32)
         cv2.fillConvexPoly(alpha, fixed, 255, cv2.LINE_AA, SHIFT)
         if picture.shape[2] == 4:
-            alpha = cv2.multiply(alpha, np.ascontiguousarray(warped[..., 3]), scale=1 / 255)
+            alpha = cv2.multiply(alpha, cv2.extractChannel(warped, 3), scale=1 / 255)
         _blend(self.image[top:bottom, left:right], colours, alpha)
         ids = self.labels[top:bottom, left:right]
-        cv2.fillConvexPoly(
-            ids, fixed, surface.labels if label is None else label, cv2.LINE_8, SHIFT
-        )
+        cv2.fillConvexPoly(ids, fixed, surface.labels, cv2.LINE_8, SHIFT)
 
-    def lit(self, x: float, z: float) -> float:
-        """How bright the ground is at a world point, 1 without shadow: what stands there shares it."""
+    def lit(self, seen: np.ndarray) -> np.ndarray:
+        """How bright the ground is at points in camera axes [N, 3], 1 without shadow: what stands
+        there shares it."""
+        result = np.ones(len(seen))
         if self.shade is None:
-            return 1.0
-        seen = self.camera.seen(np.array([[x, 0.0, z]]))
-        if seen[0, 2] < NEAR:
-            return 1.0
-        column, row = np.round(self.camera.project(seen)[0] / 2).astype(int)
+            return result
+        ahead = np.flatnonzero(seen[:, 2] > NEAR)
+        places = np.round(self.camera.project(seen[ahead]) / 2).astype(int)
         height, width = self.shade.shape
-        if not (0 <= row < height and 0 <= column < width):
-            return 1.0
-        return float(self.shade[row, column]) / 255
+        held = ((places >= 0) & (places < (width, height))).all(axis=1)
+        result[ahead[held]] = self.shade[places[held, 1], places[held, 0]] / 255
+        return result
 
     def glow(self, seen: np.ndarray, radius: float, colour: Colour) -> None:
         """A shining lamp at a point in camera axes [3]; `radius` in metres. No label."""
@@ -272,14 +290,6 @@ class Canvas:
         bright = self.tint(colour, float(seen[2]) * 0.3)
         centre, reach = (int(column), int(row)), int(size * (1 << SHIFT))
         cv2.circle(self.image, centre, reach, bright, -1, cv2.LINE_AA, SHIFT)
-
-
-def _affine(corners: np.ndarray, width: int, height: int) -> np.ndarray:
-    """Sprite pixels to picture pixels: bottom left, bottom right, top left go to the corners."""
-    right = (corners[1] - corners[0]) / width
-    down = (corners[0] - corners[2]) / height
-    origin = corners[2] + 0.5 * (right + down)
-    return np.array([[right[0], down[0], origin[0]], [right[1], down[1], origin[1]]])
 
 
 def _blend(target: np.ndarray, colours: np.ndarray, alpha: np.ndarray) -> None:

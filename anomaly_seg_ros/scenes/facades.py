@@ -81,6 +81,7 @@ class _Facade:
         self.rng, self.wide, self.high, self.lit = rng, wide, high, lit
         self.shape = (max(8, round(high * SCALE)), max(8, round(wide * SCALE)))
         self.picture = np.zeros((*self.shape, 3), np.uint8)
+        self._panes: dict[tuple[int, int], list[np.ndarray]] = {}
         self.frame = pick(rng, FRAMES)
         self.glass = vary(rng, (58, 68, 78), 0.25)
         self.trim = vary(rng, pick(rng, STONES), 0.15)
@@ -103,12 +104,21 @@ class _Facade:
         self.picture[top:bottom, left:right] = to_bytes(part * np.float32(factor))
 
     def pane(self, x: float, y: float, wide: float, high: float) -> None:
-        """A glass pane: what it mirrors, perhaps a curtain, perhaps light inside."""
-        rng = self.rng
+        """A glass pane: one of a few that the facade has of each size."""
         left, top, right, bottom = self.area(x, y, wide, high)
         rows, cols = bottom - top, right - left
         if rows < 2 or cols < 2:
             return
+        kinds = self._panes.setdefault((rows, cols), [])
+        if len(kinds) < 7:
+            kinds.append(self._pane(rows, cols))
+            self.picture[top:bottom, left:right] = kinds[-1]
+        else:
+            self.picture[top:bottom, left:right] = kinds[int(self.rng.integers(7))]
+
+    def _pane(self, rows: int, cols: int) -> np.ndarray:
+        """What a pane mirrors, perhaps a curtain, perhaps light inside: uint8 [rows, cols, 3]."""
+        rng = self.rng
         bright = rng.uniform(0.6, 1.7)
         ramp = np.linspace(1.25, 0.8, rows, dtype=np.float32)[:, None, None]
         colours = np.asarray(scaled(self.glass, bright), np.float32) * ramp * np.ones((1, cols, 1))
@@ -127,7 +137,7 @@ class _Facade:
                 share = max(1, int(cols * rng.uniform(0.12, 0.35)))
                 colours[:, :share] = curtain * 0.7
                 colours[:, -share:] = curtain * 0.7
-        self.picture[top:bottom, left:right] = to_bytes(colours)
+        return to_bytes(colours)
 
     def window(self, x: float, y: float, wide: float, high: float, bars: tuple[int, int]) -> None:
         """A window with reveal, frame, bars and sill."""
@@ -200,7 +210,7 @@ class _Facade:
 def draw_facade(
     seed: int, number: int, wide: float, high: float, kind: str, lit: bool
 ) -> tuple[Surface, Surface, Colour]:
-    """The number-th facade of a seed, about wide x high metres: front, plain side wall, roof colour.
+    """The number-th facade of a seed, about wide x high metres: front, side wall, roof colour.
 
     kind: city (shops below), house, hall (industrial) or tower (glass and concrete).
     """

@@ -113,8 +113,8 @@ def draw_traffic_light(seed: int, state: int, sun: tuple[float, float]) -> Sprit
     made.put(post, vary(rng, (96, 100, 96), 0.3), 0.05, POLE)
     case: Colour = (34, 36, 36) if rng.random() < 0.7 else (198, 160, 48)
     half = 0.17
-    board = [((0.4 - half) * u, high * u), ((0.4 + half) * u, high * u),
-             ((0.4 + half) * u, (high + 0.95) * u), ((0.4 - half) * u, (high + 0.95) * u)]  # fmt: skip
+    left, right, low, top = (0.4 - half) * u, (0.4 + half) * u, high * u, (high + 0.95) * u
+    board = [(left, low), (right, low), (right, top), (left, top)]
     made.put(made.polygon(board), case, 0.02, TRAFFIC_LIGHT)
     glows: list[Colour] = [(255, 60, 44), (255, 190, 50), (70, 255, 170)]
     for k, glow in enumerate(glows):

@@ -10,15 +10,24 @@ import numpy as np
 from anomaly_seg_ros.scenes.camera import Camera
 from anomaly_seg_ros.scenes.light import Light
 from anomaly_seg_ros.scenes.style import ROAD, Side, Style
-from anomaly_seg_ros.scenes.texture import Colour, clouds, grain, mix, rng_for, scaled, to_bytes
+from anomaly_seg_ros.scenes.texture import (
+    Colour,
+    clouds,
+    grain,
+    mix,
+    paint,
+    rng_for,
+    scaled,
+    to_bytes,
+)
 
-PERIOD = 64.0  # m along the road after which the texture repeats
+PERIOD = 48.0  # m along the road after which the texture repeats
 HALF = 16.0  # m to each side; beyond, the outer strip is mirrored again and again
 STRIP = 4.0  # m of plain asphalt to the right of the street: what side streets are made of
 COLUMN = 0.016  # m per texel across
-ROW = 0.04  # m per texel along
+ROW = 0.05  # m per texel along
 LEVELS = ((0, 0, 0.07), (0, 2, 0.28), (1, 4, 1.1), (2, 6, 1e9))
-"""Halvings across, halvings along, and up to which length of a pixel on the ground (m) it serves."""
+"""Halvings across, along, and up to which length of a pixel on the ground (m) it serves."""
 
 
 class Ground:
@@ -164,13 +173,14 @@ class _Painter:
         """Noise of one colour over some columns."""
         if where.stop <= where.start:
             return
-        values = 1 + blotch * self.coarse[:, where] + speckle * self.fine[:, where]
-        self.picture[:, where] = to_bytes(values[..., None] * np.asarray(colour, np.float32))
+        values = blotch * self.coarse[:, where] + speckle * self.fine[:, where]
+        self.picture[:, where] = paint(values, colour)
 
     def paint(self) -> np.ndarray:
         """The whole street."""
         style = self.style
-        self.fill(slice(0, self.shape[1]), style.asphalt, 0.07, 0.09)
+        plain = round(2 * HALF / COLUMN)
+        self.fill(slice(plain, self.shape[1]), style.asphalt, 0.07, 0.09)
         for side in style.sides:
             for band in side.bands:
                 where = self.columns(side.sign * band.start, side.sign * band.end)
@@ -186,7 +196,9 @@ class _Painter:
     def band(self, material: str, where: slice) -> None:
         """One strip of one material."""
         style, rng = self.style, self.rng
-        if material == "parking":
+        if material == "asphalt":
+            self.fill(where, style.asphalt, 0.07, 0.09)
+        elif material == "parking":
             tone = rng.uniform(0.8, 1.15)
             self.fill(where, scaled(style.asphalt, tone), 0.08, 0.1)
             if rng.random() < 0.5:
@@ -265,8 +277,8 @@ class _Painter:
         for _ in range(rng.poisson(14)):
             centre = self.spot(-style.left.edge, style.right.edge)
             axes = (int(rng.uniform(4, 22)), int(rng.uniform(3, 16)))
-            tone = scaled(style.asphalt, rng.uniform(0.8, 0.95))
-            cv2.ellipse(self.picture, centre, axes, 0, 0, 360, tone, -1)
+            stain = scaled(style.asphalt, rng.uniform(0.8, 0.95))
+            cv2.ellipse(self.picture, centre, axes, 0, 0, 360, stain, -1)
 
     def spot(self, start: float, end: float) -> tuple[int, int]:
         """A random texel between two d."""
@@ -305,7 +317,7 @@ class _Painter:
         style, rng = self.style, self.rng
         wear = rng.uniform(0.1, 0.75)
         width = rng.uniform(0.1, 0.18)
-        dashes = int(rng.choice([5, 6, 8, 10, 12]))
+        dashes = int(rng.choice([4, 5, 6, 8]))
         share = rng.uniform(0.3, 0.6)
         for lane in range(1, side.lanes):
             d = side.sign * lane * style.lane_width

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -25,7 +27,7 @@ from anomaly_seg_ros.scenes.style import Side, Style
 from anomaly_seg_ros.scenes.texture import rng_for
 
 STRETCH = 48.0  # m
-PIECE = 4.0  # m: hedges, walls and fences are made of pieces this long
+PIECE = 8.0  # m: hedges, walls and fences are made of pieces this long
 SWERVE = 9.0  # m: how long before and after an obstacle the camera drives around it
 
 
@@ -72,7 +74,7 @@ class Layout:
         return self._kept[number]
 
     def swerve(self, z: float) -> tuple[float, float]:
-        """How far the camera's lane is left at z to drive around obstacles, and its change per m."""
+        """How far the camera leaves its lane at z to pass obstacles, and the change per metre."""
         shift = slope = 0.0
         here = math.floor(z / STRETCH)
         for number in (here - 1, here, here + 1):
@@ -144,6 +146,7 @@ class _Mason:
             self.country(side, start, end)
             return
         rng, at = self.rng, start
+        before = 0.0  # height of the house that was put just before
         back = {"suburb": rng.uniform(3, 6), "industrial": rng.uniform(4, 10)}.get(kind, 0.0)
         gap = {"city": 0.06, "boulevard": 0.25, "suburb": 0.9, "industrial": 0.6}[kind]
         while at < end - 5:
@@ -152,15 +155,19 @@ class _Mason:
             if wide > end - at or (kind == "boulevard" and rng.random() < 0.2):
                 self.garden(side, at, end if wide > end - at else at + 8)
                 at += end - at if wide > end - at else 8
+                before = 0.0
                 continue
             d = side.sign * (side.front + back + rng.uniform(0, 0.3))
             z = at + wide / 2
-            self.add(Building(facade, side.sign, self.bend(z, wide)), d, z)
+            covered = before >= facade.high + (2.5 if facade.gable else 0)
+            self.add(Building(facade, side.sign, self.bend(z, wide), covered), d, z)
             at += wide
+            before = facade.high
             if rng.random() < gap:
                 room = min(rng.uniform(2, 7), end - at)
                 self.garden(side, at, at + room)
                 at += room
+                before = 0.0
         if back:
             self.barriers(side, start, end)
 
@@ -203,8 +210,8 @@ class _Mason:
                 self.add(self.bush(), d + side.sign * rng.uniform(0.3, 1.5), float(z))
             return
         number = int(rng.integers(1000))
-        high, thick = {"hedge": (rng.uniform(0.9, 2.0), rng.uniform(0.6, 1.1)),
-                       "wall": (rng.uniform(0.8, 2.4), 0.25)}.get(kind, (rng.uniform(0.9, 2.0), 0.0))  # fmt: skip
+        high = rng.uniform(0.8, 2.4) if kind == "wall" else rng.uniform(0.9, 2.0)
+        thick = {"hedge": rng.uniform(0.6, 1.1), "wall": 0.25}.get(kind, 0.0)
         surface = self.props.barrier(kind, number)
         count = max(1, round((end - start) / PIECE))
         long = (end - start) / count
@@ -219,8 +226,7 @@ class _Mason:
         rng = self.rng
         if rng.random() < 0.35:
             edge = side.walk[1] + rng.uniform(0.8, 3)
-            moved = Side(**{**side.__dict__, "front": edge})
-            self.barriers(moved, start, end)
+            self.barriers(replace(side, front=edge), start, end)
         for _ in range(self.number_of(2.5)):
             d = side.sign * (side.front + rng.exponential(9) + 1)
             self.add(self.tree(0.9, 1.7), d, rng.uniform(start, end))
@@ -235,7 +241,7 @@ class _Mason:
             facade = self.props.facade(int(rng.integers(1000)))
             z = rng.uniform(start + facade.wide / 2, end - facade.wide / 2)
             d = side.sign * (side.front + rng.uniform(3, 8))
-            self.add(Building(facade, side.sign, self.bend(z, facade.wide)), d, z)
+            self.add(Building(facade, side.sign, self.bend(z, facade.wide), False), d, z)
         if rng.random() < 0.5:
             z = rng.uniform(start, end)
             self.add(Lamp(rng.uniform(6, 8), 0.0, (104, 84, 64)), side.sign * (side.edge + 2.2), z)
@@ -286,12 +292,13 @@ class _Mason:
                 at += 5
                 continue
             kind = "van" if rng.random() < 0.12 else "truck" if rng.random() < 0.05 else "car"
-            vehicle = self.props.vehicle(kind, int(rng.integers(60)))
+            number = int(rng.integers(60))
+            vehicle = self.props.vehicle(kind, number)
             at += vehicle.length / 2
             away = (side.sign > 0) == (self.style.traffic > 0)
             turned = (0.0 if away else math.pi) + rng.normal(0, 0.015)
             d = side.sign * (side.parking + rng.uniform(-0.12, 0.12))
-            self.add(Driving(vehicle, turned), d, at)
+            self.add(Driving(vehicle, self.props.mesh(kind, number), turned), d, at)
             at += vehicle.length / 2 + rng.uniform(0.6, 1.6)
 
     def walkers(self, side: Side) -> None:
@@ -320,12 +327,12 @@ class _Mason:
             self.cross(lambda way, pace: Walker(self.props, int(rng.integers(1000)), way, pace),
                        z + rng.uniform(-1.2, 1.2), rng.uniform(0.9, 1.7))  # fmt: skip
 
-    def cross(self, look: object, z: float, pace: float) -> None:
+    def cross(self, look: Callable[[int, float], Look], z: float, pace: float) -> None:
         """Something that walks over the road before the camera arrives; look(direction, pace)."""
         rng, style = self.rng, self.style
         sign = 1 if rng.random() < 0.5 else -1
         beyond = style.lane(style.own, 0) + sign * rng.uniform(2.2, 3.2)
-        made = look(2 if sign > 0 else 3, pace)  # type: ignore[operator]
+        made = look(2 if sign > 0 else 3, pace)
         self.add(made, beyond, z, speed_d=sign * pace, when=self.passing(z) - rng.uniform(0, 1.5))
 
     def unknowns(self) -> None:
@@ -340,20 +347,23 @@ class _Mason:
             z = rng.uniform(self.start + 8, self.end - 8)
             draw = rng.random()
             if draw < 0.12:
-                sprite_look = Standing(sprite, mirror)
-                self.cross(lambda way, pace, look=sprite_look: look, z, rng.uniform(0.4, 1.6))
+                look = Standing(sprite, mirror)
+                self.cross(partial(_same, look), z, rng.uniform(0.4, 1.6))
                 continue
             if draw < 0.5 and not blocked:
                 blocked = True
                 d = lane + rng.uniform(-1.5, 1.5)
-            elif draw < 0.62:
-                d = -style.other.sign * -1 * rng.uniform(0.5, style.other.edge - 0.3)
             else:
                 side = style.sides[int(rng.integers(2))]
-                d = side.sign * (side.edge + rng.uniform(-0.6, 2.2))
+                d = side.sign * (side.edge + rng.uniform(-0.2, 2.2))
             half = sprite.metres / 2
             apart = half + 1.35 - abs(d - lane)
             if sprite.tall > 0.3 and apart > 0:
                 shift = -apart if d > lane else apart
                 self.made.swerves.append((z, shift))
             self.add(Standing(sprite, mirror), d, z)
+
+
+def _same(look: Look, direction: int, pace: float) -> Look:
+    """The look of what moves without turning or stepping."""
+    return look

@@ -32,9 +32,13 @@ class Light:
 
     def facing(self, normal: tuple[float, float, float]) -> float:
         """Brightness of a surface with this unit normal: about 0.55 in shade to 1.15 in the sun."""
-        lit = max(0.0, sum(a * b for a, b in zip(normal, self.sun, strict=True)))
-        ambient = 0.86 + 0.08 * normal[1]
-        return (1 - self.strength) * (ambient + 0.1) + self.strength * (ambient - 0.2 + 0.5 * lit)
+        return float(self.on(np.array([normal]))[0])
+
+    def on(self, normals: np.ndarray) -> np.ndarray:
+        """`facing` of many normals [N, 3]: float64 [N]."""
+        lit = np.maximum(normals @ np.asarray(self.sun), 0)
+        ambient = 0.86 + 0.08 * normals[:, 1]
+        return ambient + 0.1 * (1 - self.strength) + self.strength * (0.5 * lit - 0.2)
 
     def slant(self) -> tuple[float, float]:
         """How far the shadow of one metre of height reaches over the ground, in x and z."""
@@ -145,7 +149,7 @@ class Sensor:
         done, packed = cv2.imencode(".jpg", noisy, [cv2.IMWRITE_JPEG_QUALITY, self._quality])
         if not done:
             raise RuntimeError("OpenCV could not write a JPEG; its build lacks the codec")
-        return cv2.imdecode(packed, cv2.IMREAD_COLOR)
+        return np.asarray(cv2.imdecode(packed, cv2.IMREAD_COLOR))
 
 
 class Sky:

@@ -6,20 +6,23 @@ import math
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 
 from anomaly_seg_ros.scenes.canvas import Canvas, Sprite, Surface
 from anomaly_seg_ros.scenes.people import PHASES
 from anomaly_seg_ros.scenes.props import Facade, Props
+from anomaly_seg_ros.scenes.solids import Mesh, paint_mesh
 from anomaly_seg_ros.scenes.texture import Colour, scaled
-from anomaly_seg_ros.scenes.vehicles import Vehicle, paint_vehicle
+from anomaly_seg_ros.scenes.vehicles import Vehicle
 
 POLE = 5
+PLAIN = 70.0  # m: beyond, hedges, walls and fences have no texture
 Shadows = list[tuple[np.ndarray, bool]]
 """Polygons on the ground [N, 2] in world x, z; True for the dark contact under a thing."""
 
 
-@dataclass(frozen=True)
+@dataclass
 class Spot:
     """Where a thing is now: world x and z, the road's direction there (radians), and the time."""
 
@@ -27,6 +30,8 @@ class Spot:
     z: float
     heading: float
     seconds: float
+    seen: np.ndarray  # the same point on the ground in camera axes [3]
+    lit: float = 1.0  # how bright the ground is there: less than 1 in a shadow
 
 
 class Look(ABC):
@@ -43,26 +48,30 @@ class Look(ABC):
         return []
 
 
+_CIRCLE = np.array(
+    [(math.cos(a), math.sin(a)) for a in np.linspace(0, 2 * math.pi, 12, endpoint=False)]
+)
+
+
 def _disc(x: float, z: float, wide: float, long: float) -> np.ndarray:
-    angle = np.linspace(0, 2 * math.pi, 14, endpoint=False)
-    return np.stack([x + wide * np.cos(angle), z + long * np.sin(angle)], axis=1)
+    return _CIRCLE * (wide, long) + (x, z)
 
 
 def _hull(corners: np.ndarray, height: float, slant: tuple[float, float]) -> np.ndarray:
     """Outline of the shadow of an upright prism over `corners` [N, 2]."""
-    points = np.vstack([corners, corners + np.asarray(slant) * height])
-    middle = points.mean(axis=0)
-    order = np.argsort(np.arctan2(*(points - middle).T))
-    points = points[order]
-    keep: list[np.ndarray] = []
-    for point in np.vstack([points, points]):
-        while len(keep) > 1:
-            a, b = keep[-1] - keep[-2], point - keep[-1]
-            if a[0] * b[1] - a[1] * b[0] < 0:
-                break
-            keep.pop()
-        keep.append(point)
-    return np.array(keep[len(keep) // 2 :])
+    middle = corners[0]
+    near = corners - middle  # float32 is fine close to the thing, not at the end of a long road
+    points = np.concatenate([near, near + np.asarray(slant) * height])
+    return cv2.convexHull(points.astype(np.float32))[:, 0].astype(np.float64) + middle
+
+
+def _line(x: float, z: float, half: float, height: float, slant: tuple[float, float]) -> np.ndarray:
+    """The shadow of a thin upright post."""
+    right, far = slant[0] * height, slant[1] * height
+    norm = max(math.hypot(right, far), 1e-6)
+    a, b = half * far / norm, -half * right / norm
+    return np.array([[x + a, z + b], [x - a, z - b], [x + right - a, z + far - b],
+                     [x + right + a, z + far + b]])  # fmt: skip
 
 
 class Standing(Look):
@@ -74,9 +83,8 @@ class Standing(Look):
 
     def paint(self, canvas: Canvas, spot: Spot) -> None:
         """Paint it facing the camera."""
-        lit = 0.4 + 0.6 * canvas.lit(spot.x, spot.z)
-        foot = (spot.x, 0.0, spot.z)
-        canvas.sprite(self.sprite, foot, mirror=self.mirror, size=self.size, brightness=lit)
+        lit = 0.4 + 0.6 * spot.lit
+        canvas.sprite(self.sprite, spot.seen, mirror=self.mirror, size=self.size, brightness=lit)
 
     def shadows(self, spot: Spot, slant: tuple[float, float]) -> Shadows:
         """A dark contact, and an upright strip laid on the ground."""
@@ -92,9 +100,8 @@ class Post(Standing):
     def shadows(self, spot: Spot, slant: tuple[float, float]) -> Shadows:
         """A thin strip and the plate."""
         tall = self.sprite.tall
-        corners = np.array([[spot.x - 0.04, spot.z], [spot.x + 0.04, spot.z]])
         top = _disc(spot.x + slant[0] * (tall - 0.4), spot.z + slant[1] * (tall - 0.4), 0.35, 0.35)
-        return [(_hull(corners, tall, slant), False), (top, False)]
+        return [(_line(spot.x, spot.z, 0.04, tall, slant), False), (top, False)]
 
 
 class Tree(Standing):
@@ -103,14 +110,13 @@ class Tree(Standing):
     def shadows(self, spot: Spot, slant: tuple[float, float]) -> Shadows:
         """A strip for the stem, ragged discs for the crown."""
         wide, tall = self.sprite.metres * self.size, self.sprite.tall * self.size
-        stem = np.array([[spot.x - 0.12, spot.z], [spot.x + 0.12, spot.z]])
-        result: Shadows = [(_hull(stem, tall * 0.6, slant), False)]
-        for k in range(9):
-            angle, out = 2.4 * k, wide * 0.3 * math.sqrt(k / 9)
+        result: Shadows = [(_line(spot.x, spot.z, 0.12, tall * 0.6, slant), False)]
+        for k in range(6 if spot.seen[2] < 40 else 3):
+            angle, out = 2.4 * k, wide * 0.3 * math.sqrt(k / 6)
             height = tall * (0.45 + 0.4 * ((k * 0.618) % 1))
             x = spot.x + out * math.cos(angle) + slant[0] * height
             z = spot.z + out * math.sin(angle) + slant[1] * height
-            size = wide * (0.12 + 0.07 * ((k * 0.382) % 1))
+            size = wide * (0.15 + 0.07 * ((k * 0.382) % 1))
             result.append((_disc(x, z, size, size * (1 + 0.5 * abs(slant[1]))), False))
         return result
 
@@ -127,12 +133,11 @@ class Light(Look):
         """Paint it in the state of the moment."""
         phase = (spot.seconds / 14 + self.offset) % 1
         state = 0 if phase < 0.5 else 1 if phase < 0.58 else 2
-        canvas.sprite(self.props.traffic_light(state), (spot.x, 0.0, spot.z))
+        canvas.sprite(self.props.traffic_light(state), spot.seen)
 
     def shadows(self, spot: Spot, slant: tuple[float, float]) -> Shadows:
         """A thin strip."""
-        corners = np.array([[spot.x - 0.06, spot.z], [spot.x + 0.06, spot.z]])
-        return [(_hull(corners, 3.0, slant), False)]
+        return [(_line(spot.x, spot.z, 0.06, 3.0, slant), False)]
 
 
 class Lamp(Look):
@@ -184,9 +189,8 @@ class Walker(Look):
         phase = round(steps * PHASES) % PHASES if self.pace else 2
         sideways = self.direction > 1
         sprite = self.props.walker(self.number, phase, sideways, self.direction == 0)
-        lit = 0.4 + 0.6 * canvas.lit(spot.x, spot.z)
-        foot = (spot.x, 0.0, spot.z)
-        canvas.sprite(sprite, foot, mirror=self.direction == 3, brightness=lit)
+        lit = 0.4 + 0.6 * spot.lit
+        canvas.sprite(sprite, spot.seen, mirror=self.direction == 3, brightness=lit)
 
     def shadows(self, spot: Spot, slant: tuple[float, float]) -> Shadows:
         """A person's length on the ground."""
@@ -210,9 +214,8 @@ class Rider(Look):
         phase = round(spot.seconds * PHASES) % PHASES if self.manned and not self.motor else 1
         sideways = self.direction > 1
         sprite = self.props.rider(self.number, phase, sideways, self.motor, self.manned)
-        lit = 0.4 + 0.6 * canvas.lit(spot.x, spot.z)
-        foot = (spot.x, 0.0, spot.z)
-        canvas.sprite(sprite, foot, mirror=self.direction == 3, brightness=lit)
+        lit = 0.4 + 0.6 * spot.lit
+        canvas.sprite(sprite, spot.seen, mirror=self.direction == 3, brightness=lit)
 
     def shadows(self, spot: Spot, slant: tuple[float, float]) -> Shadows:
         """A strip as long as the bicycle."""
@@ -225,14 +228,14 @@ class Rider(Look):
 class Driving(Look):
     """A vehicle, parked or moving. turned: radians from the road's direction (pi: toward us)."""
 
-    def __init__(self, vehicle: Vehicle, turned: float, braking: bool = False) -> None:
-        self.vehicle, self.turned, self.braking = vehicle, turned, braking
+    def __init__(self, vehicle: Vehicle, mesh: Mesh, turned: float) -> None:
+        self.vehicle, self.mesh, self.turned = vehicle, mesh, turned
         self.reach = vehicle.length / 2 + 1
 
     def paint(self, canvas: Canvas, spot: Spot) -> None:
         """Paint its faces."""
-        heading = spot.heading + self.turned
-        paint_vehicle(canvas, self.vehicle, (spot.x, spot.z), heading, self.braking)
+        lit = 0.5 + 0.5 * spot.lit
+        paint_mesh(canvas, self.mesh, spot.seen, spot.heading + self.turned, lit)
 
     def shadows(self, spot: Spot, slant: tuple[float, float]) -> Shadows:
         """The body's shadow and the dark ground under it."""
@@ -247,9 +250,10 @@ class Driving(Look):
 class Building(Look):
     """A house with its front to the road. sign: -1 on the left side, +1 on the right."""
 
-    def __init__(self, facade: Facade, sign: int, bend: float) -> None:
-        """bend: how much x changes from its near to its far end."""
-        self.facade, self.sign, self.bend = facade, sign, bend
+    def __init__(self, facade: Facade, sign: int, bend: float, covered: bool) -> None:
+        """bend: how much x changes from its near to its far end. covered: whether a house at
+        least as high hides the near end."""
+        self.facade, self.sign, self.bend, self.covered = facade, sign, bend, covered
         self.reach = facade.wide / 2 + facade.depth
 
     def _corners(self, spot: Spot) -> tuple[np.ndarray, np.ndarray]:
@@ -269,10 +273,10 @@ class Building(Look):
         if facade.gable:
             peak = np.array([[x0, high - 0.05, z0], [x0 + sign * deep, high - 0.05, z0],
                              [x0 + sign * deep / 2, ridge, z0]])  # fmt: skip
-            tone = facade.side.picture[:40].mean(axis=(0, 1))
-            canvas.polygon(peak, tuple(map(float, tone)), facade.side.labels, gable)
-        corners = np.array(end if sign > 0 else [end[1], end[0], end[3], end[2]], float)
-        canvas.surface(facade.side, corners, gable)
+            canvas.polygon(peak, facade.side.mean, facade.side.labels, gable)
+        if not self.covered:
+            corners = np.array(end if sign > 0 else [end[1], end[0], end[3], end[2]], float)
+            canvas.surface(facade.side, corners, gable)
         if facade.gable:
             roof = np.array([[x0 - sign * 0.3, high, z0 - 0.3], [x1 - sign * 0.3, high, z1 + 0.3],
                              [x1 + sign * deep / 2, ridge, z1 + 0.3],
@@ -313,8 +317,7 @@ class Barrier(Look):
         high, deep = self.high, self.sign * self.thick
         light = canvas.light
         if self.thick:
-            tone = self.surface.picture.mean(axis=(0, 1))
-            colour = (float(tone[0]), float(tone[1]), float(tone[2]))
+            colour = self.surface.mean
             top = np.array(
                 [[x0, high, z0], [x1, high, z1], [x1 + deep, high, z1], [x0 + deep, high, z0]]
             )
@@ -325,8 +328,11 @@ class Barrier(Look):
         front = [[x0, 0, z0], [x1, 0, z1], [x1, high, z1], [x0, high, z0]]
         if self.sign > 0:
             front = [front[1], front[0], front[3], front[2]]
-        lit = light.facing((-self.sign * 1.0, 0.0, 0.0)) * (0.5 + 0.5 * canvas.lit(spot.x, spot.z))
-        canvas.surface(self.surface, np.array(front, float), lit)
+        lit = light.facing((-self.sign * 1.0, 0.0, 0.0)) * (0.5 + 0.5 * spot.lit)
+        if spot.seen[2] > PLAIN:
+            canvas.polygon(np.array(front, float), self.surface.mean, self.surface.labels, lit)
+        else:
+            canvas.surface(self.surface, np.array(front, float), lit)
 
     def shadows(self, spot: Spot, slant: tuple[float, float]) -> Shadows:
         """A strip along it."""

@@ -104,7 +104,7 @@ def draw_tree(
         _leaves(rng, made, lobes, vary(rng, (52, 76, 52), 0.15), 3.0, 0.4)
         return made.sprite(rng.uniform(3.0, 5.0), VEGETATION)
     tall = {"broad": rng.uniform(1.05, 1.4), "tall": rng.uniform(1.7, 2.3)}.get(kind, 1.6)
-    made = Sculpture(320 if kind == "broad" else 240, tall, sun)
+    made = Sculpture(288 if kind == "broad" else 208, tall, sun)
     tall = made.shape[0] / made.size
     stem = tall * rng.uniform(0.22, 0.42)
     lean = rng.normal(0, 0.02)

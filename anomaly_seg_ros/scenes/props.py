@@ -9,9 +9,11 @@ import math
 from collections.abc import Callable
 from typing import TypeVar, cast
 
-from anomaly_seg_ros.scenes import facades, furniture, people, plants, unknown, vehicles
+from anomaly_seg_ros.scenes import facades, furniture, people, plants, riders, unknown, vehicles
+from anomaly_seg_ros.scenes.bodywork import build_mesh
 from anomaly_seg_ros.scenes.canvas import Sprite, Surface
 from anomaly_seg_ros.scenes.light import Light
+from anomaly_seg_ros.scenes.solids import Mesh
 from anomaly_seg_ros.scenes.style import Style
 from anomaly_seg_ros.scenes.texture import Colour, rng_for
 
@@ -110,6 +112,11 @@ class Props:
         """A vehicle of a kind."""
         return self._keep(kind, number, lambda: vehicles.draw_vehicle(self.seed, number, kind))
 
+    def mesh(self, kind: str, number: int) -> Mesh:
+        """The faces of the same vehicle."""
+        vehicle = self.vehicle(kind, number)
+        return self._keep(kind + " mesh", number, lambda: build_mesh(vehicle, self.light))
+
     def walker(self, number: int, phase: int, sideways: bool, away: bool) -> Sprite:
         """A pedestrian in a phase of the step."""
         number %= PEOPLE
@@ -126,7 +133,7 @@ class Props:
         key = (number, phase, sideways, motor, manned)
         return self._keep(
             "rider", key,
-            lambda: people.rider(self.seed, number, phase, sideways, motor, manned, self.sun),
+            lambda: riders.rider(self.seed, number, phase, sideways, motor, manned, self.sun),
         )  # fmt: skip
 
     def unknown(self, number: int) -> Sprite:

@@ -22,6 +22,7 @@ from anomaly_seg_ros.scenes.texture import rng_for
 from anomaly_seg_ros.scenes.traffic import Traffic
 
 SIGHT = 3 * STRETCH  # m: what is farther is left to the skyline
+SHADED = 75.0  # m: farther things cast no shadow that one could see
 TINY = 12  # px: smaller pieces of an unknown object are void
 
 
@@ -127,14 +128,19 @@ class RoadSequence:
         shadows: Shadows = []
         spotted = {}
         for k in np.flatnonzero(shown | shadowed):
-            spotted[k] = Spot(spots[k, 0], spots[k, 2], float(headings[k]), seconds)
-            shadows += things[k].look.shadows(spotted[k], self._slant)
+            heading = float(headings[k])
+            spot = Spot(float(spots[k, 0]), float(spots[k, 2]), heading, seconds, seen[k])
+            spotted[k] = spot
+            if seen[k, 2] < SHADED + reach[k]:
+                shadows += things[k].look.shadows(spot, self._slant)
         cast(canvas, shadows)
+        lit = canvas.lit(seen)
         # On one ray from the camera what is nearer is nearer in depth and to the side: any sum of
         # both sorts points; a large share of the side also sorts long houses behind what is before.
         order = seen[:, 2] + 2.5 * np.abs(seen[:, 0])
         for k in np.argsort(-order, kind="stable"):
             if shown[k]:
+                spotted[k].lit = float(lit[k])
                 things[k].look.paint(canvas, spotted[k])
 
     def _crosswalks(self, canvas: Canvas, stretch: Stretch) -> None:
@@ -153,11 +159,13 @@ class RoadSequence:
 def _anomaly_map(labels: np.ndarray) -> np.ndarray:
     """1 on unknown objects, 255 on pieces of them too small to see, else 0."""
     unknown = (labels == ANOMALY).astype(np.uint8)
-    if not unknown.any():
+    left, top, wide, high = cv2.boundingRect(unknown)
+    part = unknown[top : top + high, left : left + wide]
+    if part.size == 0:
         return unknown
-    count, pieces, stats, _ = cv2.connectedComponentsWithStats(unknown, connectivity=8)
+    _, pieces, stats, _ = cv2.connectedComponentsWithStats(part, connectivity=8)
     tiny = stats[:, cv2.CC_STAT_AREA] < TINY
     tiny[0] = False
     if tiny.any():
-        unknown[tiny[pieces]] = VOID
+        part[tiny[pieces]] = VOID
     return unknown

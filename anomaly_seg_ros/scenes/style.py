@@ -178,16 +178,16 @@ def draw_style(seed: int) -> Style:
     traffic = 1 if rng.random() < 0.8 else -1
     left, right = (_side(rng, kind, sign, lanes, width) for sign in (-1, 1))
     season = str(rng.choice(["summer", "autumn", "winter"], p=[0.68, 0.2, 0.12]))
-    leaves = {
+    foliage: dict[str, list[Colour]] = {
         "summer": [(62, 92, 38), (84, 108, 44), (50, 78, 46), (98, 116, 58)],
         "autumn": [(150, 104, 40), (128, 112, 46), (134, 76, 40)],
         "winter": [(70, 74, 58), (86, 82, 70)],
-    }[season]
-    grass = {
+    }
+    turf: dict[str, list[Colour]] = {
         "summer": [(92, 122, 52), (112, 126, 62), (80, 106, 54), (140, 132, 78)],
         "autumn": [(126, 118, 62), (108, 112, 58)],
         "winter": [(126, 122, 92), (112, 108, 84)],
-    }[season]
+    }
     grey = rng.uniform(72, 128)
     tint = rng.uniform(-5, 5)
     pavings: list[Colour] = [
@@ -210,8 +210,8 @@ def draw_style(seed: int) -> Style:
         side_streets=rng.uniform(0.1, 0.5),
         asphalt=(grey + tint, grey, grey - tint),
         paving=vary(rng, pick(rng, pavings), 0.12),
-        grass=vary(rng, pick(rng, grass), 0.15),
+        grass=vary(rng, pick(rng, turf[season]), 0.15),
         marking=(214, 212, 204) if rng.random() < 0.85 else (206, 178, 92),
-        leaves=vary(rng, pick(rng, leaves), 0.15),
+        leaves=vary(rng, pick(rng, foliage[season]), 0.15),
         season=season,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
 
@@ -40,19 +42,11 @@ def clouds(
 def _stretch(grid: np.ndarray, height: int, width: int) -> np.ndarray:
     """Resize with wrap-around, so that the result tiles."""
     rows, cols = grid.shape
-    padded = np.pad(grid, 1, mode="wrap")
-    ys = (np.arange(height, dtype=np.float32) + 0.5) * rows / height + 0.5
-    xs = (np.arange(width, dtype=np.float32) + 0.5) * cols / width + 0.5
-    tall = cv2.remap(
-        padded,
-        np.tile(np.arange(cols + 2, dtype=np.float32), (height, 1)),
-        np.repeat(ys[:, None], cols + 2, 1),
-        cv2.INTER_LINEAR,
-    )
-    left = np.clip(xs.astype(np.int32), 0, cols)
-    share = xs - left
-    share = share * share * (3 - 2 * share)
-    return tall[:, left] * (1 - share) + tall[:, left + 1] * share
+    padded = np.pad(grid, 2, mode="wrap")
+    size = (round(width * (cols + 4) / cols), round(height * (rows + 4) / rows))
+    top, left = round(2 * height / rows), round(2 * width / cols)
+    large = cv2.resize(padded, size, interpolation=cv2.INTER_CUBIC)
+    return large[top : top + height, left : left + width]
 
 
 def grain(rng: np.random.Generator, shape: tuple[int, int], tile: int = 256) -> np.ndarray:
@@ -63,10 +57,12 @@ def grain(rng: np.random.Generator, shape: tuple[int, int], tile: int = 256) -> 
     return np.tile(patch, (rows, cols))[: shape[0], : shape[1]]
 
 
-def paint(values: np.ndarray, colour: Colour | np.ndarray, contrast: float = 1.0) -> np.ndarray:
-    """Colour times (1 + contrast * values): uint8 [h, w, 3] from noise [h, w]."""
-    factor = 1 + contrast * values
-    return to_bytes(factor[..., None] * np.asarray(colour, np.float32))
+def paint(values: np.ndarray, colour: Colour, contrast: float = 1.0) -> np.ndarray:
+    """Colour times (1 + contrast * values): uint8 [h, w, 3] from noise [h, w] of -1..1."""
+    levels = cv2.convertScaleAbs(values.astype(np.float32), alpha=contrast * 127, beta=128)
+    factor = 1 + (np.arange(256, dtype=np.float32) - 128) / 127
+    table = to_bytes(factor[:, None] * np.asarray(colour, np.float32))[None]
+    return cv2.LUT(cv2.cvtColor(levels, cv2.COLOR_GRAY2BGR), table)
 
 
 def to_bytes(values: np.ndarray) -> np.ndarray:
@@ -87,7 +83,7 @@ def scaled(colour: Colour, factor: float) -> Colour:
 
 
 def vary(rng: np.random.Generator, colour: Colour, amount: float) -> Colour:
-    """A colour near the given one: brightness and each channel shifted by up to `amount` (share)."""
+    """A colour near the given one: brightness and channels shifted by up to `amount` (share)."""
     level = 1 + rng.uniform(-amount, amount)
     red, green, blue = (
         float(np.clip(channel * level * (1 + rng.uniform(-amount, amount) / 2), 0, 255))
@@ -96,7 +92,7 @@ def vary(rng: np.random.Generator, colour: Colour, amount: float) -> Colour:
     return red, green, blue
 
 
-def pick(rng: np.random.Generator, choices: list[Colour] | tuple[Colour, ...]) -> Colour:
+def pick(rng: np.random.Generator, choices: Sequence[Colour]) -> Colour:
     """One of the colours."""
     return choices[int(rng.integers(len(choices)))]
 

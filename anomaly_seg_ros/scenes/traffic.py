@@ -51,8 +51,9 @@ class Traffic:
                 stream(style.lane(style.own, lane), style.speed * rng.uniform(0.6, 1.4), gap)
         if style.tram:
             stream(style.lane(style.other, 0), -rng.uniform(6, 10), rng.uniform(90, 160), "tram")
-            self.streams = [s for s in self.streams if s.kind == "tram" or s.d * self.streams[-1].d < 0
-                            or abs(s.d - self.streams[-1].d) > 1]  # fmt: skip
+            rails = self.streams[-1]  # nobody else drives there: a car would run through a tram
+            free = [other for other in self.streams[:-1] if abs(other.d - rails.d) > 1]
+            self.streams = [*free, rails]
         if rng.random() < 0.6:
             for side in style.sides:
                 way = side.sign * style.traffic
@@ -75,7 +76,7 @@ class Traffic:
     def _look(self, kind: str, number: int, turned: float) -> Look:
         if kind in ("motorcycle", "cyclist"):
             return Rider(self.props, number, 0 if turned == 0 else 1, kind == "motorcycle", True)
-        return Driving(self.props.vehicle(kind, number), turned)
+        return Driving(self.props.vehicle(kind, number), self.props.mesh(kind, number), turned)
 
     def at(self, seconds: float, z: float, sight: float) -> Iterator[Thing]:
         """Everything that drives between z - 15 and z + sight now."""
