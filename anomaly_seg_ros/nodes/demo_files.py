@@ -89,7 +89,16 @@ class DemoFiles:
         self._write(OVERLAY_TOPIC, COMPRESSED, log, _jpeg(header, overlay))
 
     def finish(self, results: str) -> None:
-        """Write everything into `out`; what an earlier demo left there is replaced."""
+        """Write everything into `out`; what an earlier demo left there is replaced.
+
+        Raises ReplayError when `out` cannot be written.
+        """
+        try:
+            self._finish(results)
+        except OSError as error:
+            raise ReplayError(f"cannot write to {self.out}: {error.strerror or error}") from error
+
+    def _finish(self, results: str) -> None:
         chosen = self._chosen()
         shutil.rmtree(self.out / "overlays", ignore_errors=True)
         for index in chosen:

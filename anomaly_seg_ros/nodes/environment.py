@@ -21,6 +21,7 @@ PROFILE_VARIABLES = (
     "FASTRTPS_DEFAULT_PROFILES_FILE",  # Fast DDS 2 (Humble, Jazzy); later ones warn of it
 )
 FAST_DDS_2_DISTROS = ("humble", "iron", "jazzy")
+PARENT_VARIABLE = "ANOMALY_SEG_PARENT"  # process id of a starter that its nodes end with
 SHARED_MEMORY = "/dev/shm"
 PRIVATE_PROCESSES = 2  # of a demo or bench: the detector and the camera around it
 SEGMENT_SHARE = 0.85  # of the room: ports and bookkeeping take some, 10 % of a segment too

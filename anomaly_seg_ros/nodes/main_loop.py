@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -14,6 +16,9 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
 from anomaly_seg_ros.errors import AnomalySegError
+from anomaly_seg_ros.nodes.environment import PARENT_VARIABLE
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 AnyNode = TypeVar("AnyNode", bound=Node)
 
@@ -38,6 +43,7 @@ def run_node(
     # rclpy chains its handlers to these: the signal ends spinning, and Python raises nothing.
     signal.signal(signal.SIGINT, _ignore)
     signal.signal(signal.SIGTERM, _ignore)
+    end_with_parent()
     rclpy.init(args=arguments)
     node: AnyNode | None = None
     try:
@@ -57,6 +63,18 @@ def run_node(
         rclpy.try_shutdown()
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # until the interpreter is gone
     return status(node) if node is not None else 0
+
+
+def end_with_parent() -> None:
+    """Get SIGINT when the process that started us ends, where it asked for that (Linux only).
+
+    A demo or bench that is killed leaves no detector behind.
+    """
+    if not os.environ.get(PARENT_VARIABLE) or not sys.platform.startswith("linux"):
+        return
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGINT)
+    if os.getppid() != int(os.environ[PARENT_VARIABLE]):  # it ended before we could ask
+        raise SystemExit(0)
 
 
 def _ignore(number: int, frame: FrameType | None) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 
 from anomaly_seg_ros.errors import NodeError
+from anomaly_seg_ros.nodes.environment import PARENT_VARIABLE
 
 STOP_PATIENCE = 15.0  # seconds after SIGINT before the process is killed
 LAST_LINES = 25
@@ -38,7 +39,12 @@ class NodeProcess:
                     stdin=subprocess.DEVNULL,
                     stdout=stream,
                     stderr=subprocess.STDOUT,
-                    env={**os.environ, **environment, "PYTHONPATH": os.pathsep.join(paths)},
+                    env={
+                        **os.environ,
+                        **environment,
+                        "PYTHONPATH": os.pathsep.join(paths),
+                        PARENT_VARIABLE: str(os.getpid()),
+                    },
                     start_new_session=True,  # a Ctrl-C of the terminal reaches us; we end it
                 )
         except OSError as error:

@@ -60,6 +60,31 @@ def test_more_signals_while_ending_change_nothing(tiny: Path, tmp_path: Path) ->
     assert "Traceback" not in process.last_lines()
 
 
+def test_a_detector_ends_with_the_program_that_started_it(tiny: Path, tmp_path: Path) -> None:
+    """However that ends: a demo that is killed leaves no detector behind."""
+    log = tmp_path / "log"
+    starter = (
+        "import sys, time, pathlib\n"
+        "from anomaly_seg_ros.nodes.node_process import detector_process\n"
+        "bundle, log = sys.argv[1:]\n"
+        "process = detector_process({'bundle': bundle}, {}, pathlib.Path(log))\n"
+        "print(process.pid, flush=True)\n"
+        "time.sleep(600)\n"
+    )
+    command = [sys.executable, "-c", starter, str(tiny), str(log)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        detector = int(parent.stdout.readline())
+        deadline = time.monotonic() + PATIENCE
+        while "active: waiting" not in (log.read_text() if log.exists() else ""):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        parent.kill()
+    while Path(f"/proc/{detector}/exe").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def test_a_detector_with_a_bad_bundle_lives_until_it_is_ended(tmp_path: Path) -> None:
     with detector_process({"bundle": "/not/there"}, {}, tmp_path / "log") as process:
         assert "/not/there" in wait_for_line(process, "cannot configure")
