@@ -211,6 +211,14 @@ def test_infinite_scores_are_the_ends_of_the_order() -> None:
         assert_close(accumulator.compute(), by_definition(pixels))
 
 
+def test_fpr95_is_read_where_the_recall_is_exactly_95_percent() -> None:
+    pixels: Pixels = [(9.0, 1)] * 18 + [(5.0, 1), (6.0, 0), (1.0, 1), (2.0, 0), (0.5, 0), (0.1, 0)]
+    for metric in (ExactScores, ScoreHistogram):
+        accumulator = metric()
+        accumulator.update(frame_of(pixels))
+        assert accumulator.compute().fpr95 == 0.25  # 19 of 20 are found at 5.0, after one of four
+
+
 def test_update_leaves_the_frame_alone() -> None:
     frame = frame_of([(-0.5, 1), (0.5, 0), (0.25, 255)])
     before = copy.deepcopy((frame.score, frame.label))
