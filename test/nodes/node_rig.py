@@ -21,9 +21,10 @@ from std_msgs.msg import Header, String
 from tiny_bundle import ANOMALY_COLOR, CLASS_COLORS
 
 from anomaly_seg_ros.imaging.encodings import fill_image
-from anomaly_seg_ros.nodes.detector_node import DetectorNode
+from anomaly_seg_ros.nodes import detector_node
 from anomaly_seg_ros.nodes.diagnostics import status_values
 
+detector_node.DIAGNOSTICS_PERIOD = 0.1  # tests wait for diagnostics often
 PATIENCE = 60.0  # seconds; a machine under load is slow, and nothing here measures time
 TOPIC = "/camera/image"
 RELIABLE = QoSReliabilityPolicy.RELIABLE
@@ -70,7 +71,7 @@ class Rig:
         self.summary = ""
         self.peer.create_subscription(Log, "/rosout", self._on_log, LATCHED_LOG)
         self.peer.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
-        self.node = DetectorNode(
+        self.node = detector_node.DetectorNode(
             context=self.context,
             cli_args=["--ros-args", "-r", f"image:={TOPIC}"],
             parameter_overrides=[Parameter(name, value=v) for name, v in parameters.items()],

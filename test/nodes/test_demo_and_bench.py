@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import shutil
 from pathlib import Path
 
 import cv2
@@ -14,6 +13,7 @@ import pytest
 from anomaly_seg_ros.cli import demo
 from anomaly_seg_ros.cli.main import build_parser, main
 from anomaly_seg_ros.errors import AnomalySegError, NodeError
+from anomaly_seg_ros.nodes import bench
 from anomaly_seg_ros.replay.sources import Frame, open_source
 
 
@@ -81,10 +81,14 @@ def test_the_demo_refuses_what_it_cannot_do(tiny: Path, tmp_path: Path, wrong: l
 
 
 def test_the_bench_reports_rate_latency_cost_and_memory(
-    tiny: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    tiny: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    shutil.copytree(tiny, tmp_path / "bundle")
-    arguments = ["bench", "node", "--bundle", str(tmp_path / "bundle"), "--size", "120x160"]
+    monkeypatch.setattr(bench, "WARMUP_SECONDS", 0.5)
+    monkeypatch.setattr(bench, "STRAGGLERS", 0.5)
+    arguments = ["bench", "node", "--bundle", str(tiny), "--size", "120x160"]
     arguments += ["--seconds", "1", "--rate", "10", "--json", str(tmp_path / "numbers.json")]
     assert main(arguments) == 0
     numbers = json.loads((tmp_path / "numbers.json").read_text())
