@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import multiprocessing
 import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from anomaly_seg_ros.detector import Detector
 from anomaly_seg_ros.errors import ReplayError
 from anomaly_seg_ros.replay import BadFrame, Frame, Source, open_source
 from anomaly_seg_ros.replay.detection import remove_results, replay
-from anomaly_seg_ros.replay.detection_run import RESULTS, DetectOptions
+from anomaly_seg_ros.replay.detection_run import IN_FLIGHT, RESULTS, DetectOptions
 from anomaly_seg_ros.replay.manifest import MANIFEST_NAME
 from anomaly_seg_ros.replay.writers import ScoreFormat, decode_score, encode_score, read_score
 
@@ -438,16 +438,17 @@ def test_two_runs_cannot_write_into_one_folder(tmp_path: Path, detector: Detecto
         other.wait()
 
 
-def _replay_slowly(path: Path, bundle: Path, out: Path) -> None:
-    """Runs in a process of its own, to be killed."""
+def _replay_until_killed(path: Path, bundle: Path, out: Path) -> None:
+    """Runs in a process of its own, which does not survive its 14th frame."""
     with Detector(bundle, threads=1) as detector, open_source(path) as source:
-        quick = detector.detect
+        detect, calls = detector.detect, itertools.count(1)
 
-        def slow(*args: Any) -> Any:
-            time.sleep(0.02)
-            return quick(*args)
+        def fatal(*args: Any) -> Any:
+            if next(calls) == 14:
+                os.kill(os.getpid(), signal.SIGKILL)
+            return detect(*args)
 
-        detector.detect = slow  # type: ignore[method-assign]
+        detector.detect = fatal  # type: ignore[method-assign]
         replay(source, detector, out, DetectOptions(save=EVERYTHING))
 
 
@@ -455,22 +456,16 @@ def test_a_killed_process_loses_nothing(tmp_path: Path, detector: Detector, bund
     path = made.write_folder(tmp_path / "images", 25)
     out = tmp_path / "out"
     process = multiprocessing.get_context("spawn").Process(
-        target=_replay_slowly, args=(path, bundle, out)
+        target=_replay_until_killed, args=(path, bundle, out)
     )
     process.start()
-    manifest = out / MANIFEST_NAME
-    deadline = time.monotonic() + 240
-    while not manifest.exists() or manifest.read_bytes().count(b"\n") < 6:
-        assert process.is_alive() and time.monotonic() < deadline
-        time.sleep(0.01)
-    assert process.pid is not None
-    os.kill(process.pid, signal.SIGKILL)
     process.join()
-    finished = manifest.read_bytes().count(b"\n") - 1
-    assert 5 <= finished < 25
-    before = {file: file.stat().st_mtime_ns for file in (out / "masks").glob("road_*.png")}
+    assert process.exitcode == -signal.SIGKILL
+    lines = (out / MANIFEST_NAME).read_text().splitlines()
+    noted = [json.loads(line)["name"] for line in lines[1:]]
+    assert 13 - IN_FLIGHT <= len(noted) <= 13
+    before = {name: (out / "masks" / f"{name}.png").stat().st_mtime_ns for name in noted}
     run(path, detector, out, save=EVERYTHING)
-    kept = sum(file.stat().st_mtime_ns == time for file, time in before.items())
-    assert kept >= finished
+    assert before == {name: (out / "masks" / f"{name}.png").stat().st_mtime_ns for name in noted}
     run(path, detector, tmp_path / "whole", save=EVERYTHING)
     assert everything(out) == everything(tmp_path / "whole")
