@@ -16,7 +16,7 @@ from anomaly_seg_ros.nodes.parameters import (
     NodeParameter,
 )
 
-DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 INTERFACE = (ROOT / "docs" / "ros_interface.md").read_text()
 
 
