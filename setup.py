@@ -90,7 +90,7 @@ setup(
     ],
     # No OpenCV here: with a ROS installation it is the system's, and the wheels of today pull
     # numpy 2, which the message packages of older distributions cannot load.
-    install_requires=["numpy>=1.21", "PyYAML>=5.4", "tqdm>=4.57", "rosbags>=0.10"],
+    install_requires=["numpy>=1.21", "PyYAML>=5.4", "tqdm>=4.57", "rosbags>=0.11"],
     extras_require=EXTRAS,
     entry_points={
         "console_scripts": [
