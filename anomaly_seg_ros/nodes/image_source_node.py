@@ -85,9 +85,12 @@ class ImageSourceNode(Node):
         self._thread.start()
 
     def destroy_node(self) -> None:
-        """End the playing thread and take the node down."""
+        """End the playing thread and take the node down.
+
+        At its end the playing thread comes here itself: shutting ROS down destroys the nodes.
+        """
         self._stop.set()
-        if self._thread is not None:
+        if self._thread is not None and self._thread is not threading.current_thread():
             self._thread.join(DELIVERY_PATIENCE + 2.0)
         if self._source is not None:
             self._source.close()
