@@ -164,7 +164,7 @@ def test_a_wrong_thread_count_is_refused(bundle: Bundle, threads: int) -> None:
 
 
 def test_an_unknown_device_is_refused(bundle: Bundle) -> None:
-    with pytest.raises(BackendError, match=r"device 'tpu' is unknown.*expected cpu, cuda or cuda:N"):
+    with pytest.raises(BackendError, match=r"device 'tpu' is unknown.*expected cpu, cuda"):
         BACKEND.load(bundle, device="tpu")
 
 

@@ -37,19 +37,9 @@ def test_only_what_is_wanted_is_measured(
     bundle: Bundle, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     file = tmp_path / "engine.json"
-    options = [
-        "--size",
-        "64x64",
-        "--frames",
-        "2",
-        "--warmup",
-        "1",
-        "--wanted",
-        "labels",
-        "--json",
-        str(file),
-    ]
-    assert main(["bench", "engine", "--bundle", str(bundle.folder), *options]) == 0
+    options = ["--size", "64x64", "--frames", "2", "--warmup", "1", "--wanted", "labels"]
+    options += ["--bundle", str(bundle.folder), "--json", str(file)]
+    assert main(["bench", "engine", *options]) == 0
     assert "observer" not in json.loads(file.read_text())["steps"]
 
 
