@@ -41,7 +41,8 @@ def build_mesh(vehicle: Vehicle, light: Light) -> Mesh:
     _wheels(made, vehicle)
     if vehicle.cabin:
         inset, taper = (0.03, 0.02) if box else (0.04, vehicle.taper)
-        _body(made, vehicle, vehicle.cabin, half - inset, taper, vehicle.paint)
+        # The back wall of a truck's cab stands behind the load: painted, it would cover it.
+        _body(made, vehicle, vehicle.cabin, half - inset, taper, vehicle.paint, not box)
     made.fine = True
     _windows(made, vehicle)
     {"bus": _bus_ends, "box": _truck_ends}.get(vehicle.ends, _car_ends)(made, vehicle)
@@ -55,14 +56,15 @@ def _body(
     half: float,
     taper: float,
     colour: Colour,
+    closed: bool = True,
 ) -> None:
-    """Pull a profile across: the faces over it and the two sides."""
+    """Pull a profile across: the faces over it (the rearmost only if closed) and the two sides."""
     top, bottom = max(y for _, y in profile), min(y for _, y in profile)
 
     def reach(y: float) -> float:
         return half - taper * (y - bottom) / max(top - bottom, 1e-6)
 
-    for start, end in pairwise(profile):
+    for start, end in pairwise(profile if closed else profile[1:]):
         gloss = 0.12 if abs(end[0] - start[0]) > abs(end[1] - start[1]) else 0.0
         made.across(start, end, (reach(start[1]), reach(end[1])), colour, True, gloss)
     made.sides([(z, y, reach(y)) for z, y in profile], colour, True)

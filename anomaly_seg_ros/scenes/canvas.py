@@ -135,6 +135,26 @@ class Canvas:
             colour = self.tint(colour, float(seen[:, 2].mean()), brightness)
         self.pixels(self.camera.project(seen), colour, label)
 
+    def upright(
+        self, shapes: np.ndarray, seen: np.ndarray, colours: list[Colour], label: int
+    ) -> None:
+        """Convex polygons [K, N, 2], to the right and up in metres, that face the camera at a point
+        in camera axes [3]."""
+        x, y, z = seen.tolist()
+        if z < NEAR + 0.2:
+            return
+        flat = shapes.reshape(-1, 2)
+        places = flat[:, 1:] * self.rotation[:, 1] + (x, y, z)
+        places[:, 0] += flat[:, 0]
+        pixels = self.camera.project(places)
+        if not self.visible(pixels):
+            return
+        fixed = np.round(pixels.reshape(shapes.shape) * (1 << SHIFT)).astype(np.int32)
+        for outline, colour in zip(fixed, colours, strict=True):
+            tinted = self.tint(colour, z)
+            cv2.fillConvexPoly(self.image, outline, tinted, cv2.LINE_AA, SHIFT)
+            cv2.fillConvexPoly(self.labels, outline, label, cv2.LINE_8, SHIFT)
+
     def visible(self, corners: np.ndarray) -> bool:
         """Whether a shape with these corners in pixels [N, 2] touches the picture."""
         height, width = self.labels.shape

@@ -63,17 +63,18 @@ class Ground:
         d = x + camera.x - self._style.bends.x(far)
         cell = 8
         size = ((x.shape[1]) * cell, x.shape[0])
-        across = _spread(d, size)[:, cell : cell + width]
-        along = _spread(z - base, size)[:, cell : cell + width]
+        column = _spread((d + HALF) / COLUMN, size)[:, cell : cell + width]
+        along = _spread((z - base) / ROW, size)[:, cell : cell + width]
         outside = [side.bands[-1].start for side in self._style.sides]
-        folded = _fold(across, outside)
+        column = _fold(column, outside)
         for start, end in crossings:
             middle = float(z[:, z.shape[1] // 2].min())
             if end < middle - 60:
                 continue
-            inside = (along > start - base) & (along < end - base)
-            folded[inside] = HALF + STRIP / 2 + 1.2 * np.sin(across[inside] * 0.8)
-        self._look_up(image, labels, camera, first, folded, along)
+            inside = (along > (start - base) / ROW) & (along < (end - base) / ROW)
+            strip = 2 * HALF + STRIP / 2 + 1.2 * np.sin(column[inside] * (0.8 * COLUMN))
+            column[inside] = strip / COLUMN
+        self._look_up(image, labels, camera, first, column, along)
 
     def _look_up(
         self,
@@ -81,7 +82,7 @@ class Ground:
         labels: np.ndarray,
         camera: Camera,
         first: int,
-        across: np.ndarray,
+        column: np.ndarray,
         along: np.ndarray,
     ) -> None:
         lens = camera.lens
@@ -92,7 +93,6 @@ class Ground:
         start = 0
         bounds = [int(np.searchsorted(-length, -limit)) for *_, limit in LEVELS]
         bounds[-1] = 0
-        column = (across + HALF) / COLUMN
         fade = np.array([self._light.fade(min(v, 2000.0)) for v in distance[::4]])
         fade = np.interp(np.arange(len(rows)), np.arange(len(fade)) * 4, fade)[:, None]
         for level in range(len(LEVELS) - 1, -1, -1):
@@ -103,8 +103,8 @@ class Ground:
             halve_across, halve_along, _ = LEVELS[level]
             picture = cv2.remap(
                 self._levels[level],
-                (column[part] + 0.5) * 0.5**halve_across - 0.5,
-                (along[part] / ROW + 0.5) * 0.5**halve_along - 0.5,
+                _at_level(column[part], halve_across),
+                _at_level(along[part], halve_along),
                 cv2.INTER_LINEAR,
                 borderMode=cv2.BORDER_WRAP,
             )
@@ -116,8 +116,7 @@ class Ground:
             area = image[first : first + hazy]
             haze = np.asarray(self._light.haze, np.float32)
             area[:] = (area * (1 - share) + haze * share + 0.5).astype(np.uint8)
-        position = ((across + HALF) * 100).astype(np.int32)
-        labels[first:] = np.take(self._ids, position, mode="clip")
+        labels[first:] = np.take(self._ids, column.astype(np.int32), mode="clip")
 
 
 def _spread(coarse: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -125,27 +124,33 @@ def _spread(coarse: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     return cv2.resize(coarse.astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
 
 
-def _fold(d: np.ndarray, outer: list[float]) -> np.ndarray:
-    """Mirror what lies outside the texture back into its outer strips."""
-    if d.min() > -HALF and d.max() < HALF:
-        return d.copy()
-    result = d.copy()
+def _at_level(texels: np.ndarray, halvings: int) -> np.ndarray:
+    """Places in the full texture to places in one halved so many times."""
+    return (texels + 0.5) * 0.5**halvings - 0.5 if halvings else texels
+
+
+def _fold(column: np.ndarray, outer: list[float]) -> np.ndarray:
+    """Mirror what lies outside the texture back into its outer strips, from |d| = outer on."""
+    middle = HALF / COLUMN
+    if column.min() > 0 and column.max() < 2 * middle:
+        return column.copy()
+    result = column.copy()
     for sign, start in zip((-1, 1), outer, strict=True):
-        beyond = sign * d > HALF
-        room = max(HALF - start, 0.5)
-        share = np.mod(sign * d[beyond] - HALF, 2 * room)
-        result[beyond] = sign * (HALF - np.abs(room - np.abs(share - room)))
+        beyond = sign * (column - middle) > middle
+        room = max(HALF - start, 0.5) / COLUMN
+        share = np.mod(sign * (column[beyond] - middle) - middle, 2 * room)
+        result[beyond] = middle + sign * (middle - np.abs(room - np.abs(share - room)))
     return result
 
 
 def _label_table(style: Style) -> np.ndarray:
-    """Label of every centimetre across the texture, uint8 [3600]."""
-    table = np.full(round((2 * HALF + STRIP) * 100), ROAD, np.uint8)
-    at = (np.arange(round(2 * HALF * 100)) + 0.5) / 100 - HALF
+    """Label of every texel across the texture, uint8 [columns]."""
+    at = (np.arange(round((2 * HALF + STRIP) / COLUMN)) + 0.5) * COLUMN - HALF
+    table = np.full(len(at), ROAD, np.uint8)
     for side in style.sides:
         for band in side.bands:
-            inside = (side.sign * at >= band.start) & (side.sign * at < band.end)
-            table[: len(at)][inside] = band.label
+            inside = (side.sign * at >= band.start) & (side.sign * at < min(band.end, HALF))
+            table[inside] = band.label
     return table
 
 

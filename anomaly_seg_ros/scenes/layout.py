@@ -178,7 +178,7 @@ class _Mason:
             return
         if self.style.kind in ("city", "boulevard"):
             self.barriers(side, start, end)
-        for _ in range(max(1, self.number_of((end - start) / 5))):
+        for _ in range(max(1, self.number_of((end - start) / 8))):
             d = side.sign * (side.front + rng.uniform(3, 9))
             self.add(self.tree(0.9, 1.3), d, rng.uniform(start, end))
 
@@ -286,7 +286,7 @@ class _Mason:
     def parked(self, side: Side, start: float, end: float) -> None:
         """Cars at the kerb."""
         rng, at = self.rng, start + 1
-        fill = 0.35 + 0.6 * self.style.density
+        fill = 0.25 + 0.6 * self.style.density
         while at < end - 6:
             if rng.random() > fill:
                 at += 5
@@ -338,30 +338,39 @@ class _Mason:
     def unknowns(self) -> None:
         """Unknown objects on the road and beside it."""
         style, rng = self.style, self.rng
-        lane = style.lane(style.own, 0)
-        blocked = False
-        for k in range(1 + self.number_of(0.9)):
-            number = self.number * 8 + k
-            sprite = self.props.unknown(number)
-            mirror = bool(rng.random() < 0.5)
-            z = rng.uniform(self.start + 8, self.end - 8)
+        own = style.own
+        lane = style.lane(own, 0)
+        count = min(7, 2 + self.number_of(1.0))
+        for k in range(count):
+            sprite = self.props.unknown(self.number * 8 + k)
+            look = Standing(sprite, bool(rng.random() < 0.5))
+            if k < 2:  # one in each half, so that the camera can drive around both
+                z = self.start + 6 + k * STRETCH / 2 + rng.uniform(0, STRETCH / 2 - 9)
+            else:
+                z = rng.uniform(self.start + 4, self.end - 4)
             draw = rng.random()
             if draw < 0.12:
-                look = Standing(sprite, mirror)
                 self.cross(partial(_same, look), z, rng.uniform(0.4, 1.6))
-                continue
-            if draw < 0.5 and not blocked:
-                blocked = True
-                d = lane + rng.uniform(-1.5, 1.5)
+            elif draw < 0.72 and k < 2:
+                self.block(look, lane, z)
             else:
                 side = style.sides[int(rng.integers(2))]
-                d = side.sign * (side.edge + rng.uniform(-0.2, 2.2))
-            half = sprite.metres / 2
-            apart = half + 1.35 - abs(d - lane)
-            if sprite.tall > 0.3 and apart > 0:
-                shift = -apart if d > lane else apart
-                self.made.swerves.append((z, shift))
-            self.add(Standing(sprite, mirror), d, z)
+                near = 0.4 if side.parking else -0.4
+                self.add(look, side.sign * (side.edge + rng.uniform(near, 2.4)), z)
+
+    def block(self, look: Standing, lane: float, z: float) -> None:
+        """Put something into the camera's lane, and make the camera drive around what is high."""
+        rng, own = self.rng, self.style.own
+        half = look.sprite.metres / 2
+        if look.sprite.tall < 0.3:
+            self.add(look, lane + rng.uniform(-1.3, 1.3), z)
+            return
+        outward = own.sign * (1 if rng.random() < 0.65 else -1)
+        away = half + rng.uniform(0.1, 1.2)
+        self.add(look, lane + outward * away, z)
+        narrow = half + 1.35 - away  # m that are missing between the object and the camera's path
+        if narrow > 0:
+            self.made.swerves.append((z, -outward * narrow))
 
 
 def _same(look: Look, direction: int, pace: float) -> Look:

@@ -131,7 +131,7 @@ class Sensor:
         luma = rng.standard_normal((height + 64, width + 64, 1), dtype=np.float32) * strength
         self._noise = np.clip(bank * 0.6 + luma * 0.7, -60, 60).astype(np.int16)
         self._blur = rng.uniform(0.35, 0.75) if rng.random() < 0.75 else 0.0
-        self._quality = int(rng.integers(55, 92)) if rng.random() < 0.4 else 0
+        self._quality = int(rng.integers(65, 94)) if rng.random() < 0.4 else 0
         self._seed = seed
 
     def develop(self, image: np.ndarray, index: int) -> np.ndarray:

@@ -149,22 +149,21 @@ class Lamp(Look):
 
     def paint(self, canvas: Canvas, spot: Spot) -> None:
         """Paint post, arm and head."""
-        x, z, top = spot.x, spot.z, self.height
-        post = np.array(
-            [[x - 0.09, 0, z], [x + 0.09, 0, z], [x + 0.05, top, z], [x - 0.05, top, z]]
-        )
-        canvas.polygon(post, scaled(self.colour, 0.85), POLE)
-        post[[1, 2], 0] = x
-        canvas.polygon(post, scaled(self.colour, 1.15 if canvas.light.sun[0] < 0 else 0.7), None)
-        if not self.arm:
-            return
-        end = x + self.arm
-        arm = np.array([[x, top - 0.12, z], [end, top + 0.2, z], [end, top + 0.3, z], [x, top, z]])
-        canvas.polygon(arm, self.colour, POLE)
-        head = np.array([[end, top + 0.12, z], [end + self.arm * 0.35, top + 0.16, z],
-                         [end + self.arm * 0.35, top + 0.28, z], [end, top + 0.32, z]])  # fmt: skip
-        glow: Colour = (255, 226, 170) if canvas.light.mood == "dusk" else scaled(self.colour, 1.2)
-        canvas.polygon(head, glow, POLE)
+        top, arm = self.height, self.arm
+        quads = [[(-0.09, 0), (0.09, 0), (0.05, top), (-0.05, top)]]
+        colours = [scaled(self.colour, 0.85)]
+        if spot.seen[2] < 40:  # the lit half of the post
+            quads.append([(-0.09, 0), (0, 0), (0, top), (-0.05, top)])
+            colours.append(scaled(self.colour, 1.15 if canvas.light.sun[0] < 0 else 0.7))
+        if arm:
+            far = arm * 1.35
+            quads += [
+                [(0, top - 0.12), (arm, top + 0.2), (arm, top + 0.3), (0, top)],
+                [(arm, top + 0.12), (far, top + 0.16), (far, top + 0.28), (arm, top + 0.32)],
+            ]
+            dusk = canvas.light.mood == "dusk"
+            colours += [self.colour, (255, 226, 170) if dusk else scaled(self.colour, 1.2)]
+        canvas.upright(np.array(quads), spot.seen, colours, POLE)
 
     def shadows(self, spot: Spot, slant: tuple[float, float]) -> Shadows:
         """A thin strip."""
@@ -187,10 +186,14 @@ class Walker(Look):
         """Paint the phase of the moment."""
         steps = spot.seconds * self.pace / 1.4
         phase = round(steps * PHASES) % PHASES if self.pace else 2
-        sideways = self.direction > 1
+        sideways, mirror = self.direction > 1, self.direction == 3
+        if not sideways:  # the second half of a step mirrors the first, and each half turns back
+            mirror = phase > PHASES // 2
+            phase %= PHASES // 2
+            phase = min(phase, PHASES // 2 - phase)
         sprite = self.props.walker(self.number, phase, sideways, self.direction == 0)
         lit = 0.4 + 0.6 * spot.lit
-        canvas.sprite(sprite, spot.seen, mirror=self.direction == 3, brightness=lit)
+        canvas.sprite(sprite, spot.seen, mirror=mirror, brightness=lit)
 
     def shadows(self, spot: Spot, slant: tuple[float, float]) -> Shadows:
         """A person's length on the ground."""
@@ -316,7 +319,7 @@ class Barrier(Look):
         z0, z1 = spot.z - self.long / 2, spot.z + self.long / 2
         high, deep = self.high, self.sign * self.thick
         light = canvas.light
-        if self.thick:
+        if self.thick and spot.seen[2] < 45:
             colour = self.surface.mean
             top = np.array(
                 [[x0, high, z0], [x1, high, z1], [x1 + deep, high, z1], [x0 + deep, high, z0]]

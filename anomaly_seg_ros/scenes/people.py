@@ -16,7 +16,7 @@ from anomaly_seg_ros.scenes.texture import Colour, pick, rng_for, vary
 
 PERSON = 11
 PHASES = 8  # pictures per step, or per turn of the pedals
-PIXELS = 120  # per metre
+PIXELS = 104  # per metre
 
 SKINS: list[Colour] = [
     (224, 184, 156),

@@ -19,7 +19,7 @@ from anomaly_seg_ros.scenes.texture import Colour, rng_for
 
 Made = TypeVar("Made")
 
-FACADES, TREES, BUSHES, BARRIERS, SIGNS, PEOPLE, RIDERS, UNKNOWNS = 9, 6, 4, 3, 8, 14, 6, 24
+FACADES, TREES, BUSHES, BARRIERS, SIGNS, PEOPLE, RIDERS = 9, 6, 4, 3, 8, 12, 6
 """How many different ones a sequence has; unknown objects get new numbers all the time."""
 
 

@@ -88,11 +88,10 @@ class Sculpture:
     ) -> None:
         """Add a part. texture: a colour or uint8 [h, w, 3]. depth: how far it is rounded, as a
         share of the width; 0 keeps it flat. tone: more shading, float [h, w]."""
-        places = np.flatnonzero(mask.any(axis=1))
-        if len(places) == 0:
+        left, top, wide, high = cv2.boundingRect(mask)
+        if not wide:
             return
-        columns = np.flatnonzero(mask.any(axis=0))
-        area = np.s_[places[0] : places[-1] + 1, columns[0] : columns[-1] + 1]
+        area = np.s_[top : top + high, left : left + wide]
         cover = mask[area]
         colours = np.asarray(texture, np.float32)
         if colours.ndim == 3:

@@ -21,8 +21,8 @@ from anomaly_seg_ros.scenes.style import draw_style
 from anomaly_seg_ros.scenes.texture import rng_for
 from anomaly_seg_ros.scenes.traffic import Traffic
 
-SIGHT = 3 * STRETCH  # m: what is farther is left to the skyline
-SHADED = 75.0  # m: farther things cast no shadow that one could see
+SIGHT = 2.5 * STRETCH  # m: what is farther is left to the skyline
+SHADED = 55.0  # m: farther things cast no shadow that one could see
 TINY = 12  # px: smaller pieces of an unknown object are void
 
 
@@ -98,7 +98,9 @@ class RoadSequence:
         self._sky.draw(canvas.image, canvas.labels, self.lens.focal, pose)
         seconds = index / self.frames_per_second
         here = math.floor(camera.z / STRETCH)
-        stretches = [self._layout.stretch(here + k) for k in range(-1, round(SIGHT / STRETCH) + 1)]
+        stretches = [
+            self._layout.stretch(here + k) for k in range(-1, math.ceil(SIGHT / STRETCH) + 1)
+        ]
         streets = [street for stretch in stretches for street in stretch.streets]
         self._ground.draw(canvas.image, canvas.labels, camera, streets)
         for stretch in stretches:

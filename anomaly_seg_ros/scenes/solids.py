@@ -1,4 +1,4 @@
-"""Solids of flat coloured faces: built once, then projected, culled and lit all faces at a time."""
+"""Solids of flat convex faces: built once, then projected, culled and lit all faces at a time."""
 
 from __future__ import annotations
 
@@ -48,7 +48,8 @@ class Solid:
     def face(
         self, points: Sequence[Place], colour: Colour, outer: bool = False, gloss: float = 0.0
     ) -> None:
-        """A flat face, corners counter-clockwise from outside. gloss: share of mirrored sky."""
+        """A flat convex face, corners counter-clockwise from outside. gloss: how much sky it
+        mirrors, 0..1."""
         self._faces.append(np.asarray(points, float))
         self._colours.append(mix(colour, self.light.zenith, gloss))
         self._outer.append(outer)
@@ -148,9 +149,9 @@ def paint_mesh(
             if not canvas.visible(pixels):
                 continue
             face = np.round(pixels * (1 << SHIFT)).astype(np.int32)
-        cv2.fillPoly(canvas.image, [face], tinted[k], cv2.LINE_AA, SHIFT)
+        cv2.fillConvexPoly(canvas.image, face, tinted[k], cv2.LINE_AA, SHIFT)
         if outer[k]:
-            cv2.fillPoly(canvas.labels, [face], mesh.label, cv2.LINE_8, SHIFT)
+            cv2.fillConvexPoly(canvas.labels, face, mesh.label, cv2.LINE_8, SHIFT)
     for place, radius, colour in mesh.lamps:
         if eye[2] > place[2]:
             lamp = np.asarray(place) @ to_camera.T + seen

@@ -179,12 +179,12 @@ def draw_style(seed: int) -> Style:
     left, right = (_side(rng, kind, sign, lanes, width) for sign in (-1, 1))
     season = str(rng.choice(["summer", "autumn", "winter"], p=[0.68, 0.2, 0.12]))
     foliage: dict[str, list[Colour]] = {
-        "summer": [(62, 92, 38), (84, 108, 44), (50, 78, 46), (98, 116, 58)],
+        "summer": [(66, 86, 46), (86, 102, 54), (54, 74, 50), (98, 110, 66)],
         "autumn": [(150, 104, 40), (128, 112, 46), (134, 76, 40)],
         "winter": [(70, 74, 58), (86, 82, 70)],
     }
     turf: dict[str, list[Colour]] = {
-        "summer": [(92, 122, 52), (112, 126, 62), (80, 106, 54), (140, 132, 78)],
+        "summer": [(96, 114, 62), (114, 122, 70), (84, 102, 60), (140, 132, 84)],
         "autumn": [(126, 118, 62), (108, 112, 58)],
         "winter": [(126, 122, 92), (112, 108, 84)],
     }
