@@ -30,4 +30,4 @@ class MetricError(AnomalySegError):
 
 
 class NodeError(AnomalySegError):
-    """A node that cannot start, does not answer or ended early, or a ROS environment that is missing."""
+    """A node that does not start, answer or stay, or a ROS environment that is missing."""
