@@ -72,8 +72,9 @@ class Ground:
             if end < middle - 60:
                 continue
             inside = (along > (start - base) / ROW) & (along < (end - base) / ROW)
-            strip = 2 * HALF + STRIP / 2 + 1.2 * np.sin(column[inside] * (0.8 * COLUMN))
-            column[inside] = strip / COLUMN
+            room = (STRIP - 0.4) / COLUMN
+            share = np.mod(column[inside], 2 * room)
+            column[inside] = (2 * HALF + 0.2) / COLUMN + np.abs(room - share)
         self._look_up(image, labels, camera, first, column, along)
 
     def _look_up(
@@ -293,8 +294,8 @@ class _Painter:
     def cracks(self) -> None:
         """Cracks and tar seams over the carriageway."""
         style, rng = self.style, self.rng
-        dark = scaled(style.asphalt, 0.62)
-        for _ in range(rng.poisson(9)):
+        dark = scaled(style.asphalt, rng.uniform(0.62, 0.8))
+        for _ in range(rng.poisson(rng.uniform(0, 8))):
             start = np.array(self.spot(-style.left.edge, style.right.edge), np.float64)
             steps = rng.normal(0, 1, (int(rng.integers(10, 60)), 2)) * (8, 3)
             steps += rng.normal(0, 1, 2) * (5, 4)
