@@ -50,14 +50,15 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def rig(tiny: Path) -> Iterator[Callable[..., Rig]]:
+def rig(tiny: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Rig]]:
     """Makes detector nodes with a camera and readers around them; takes them down again."""
     from node_rig import Rig
 
     rigs: list[Rig] = []
 
     def make(**parameters: object) -> Rig:
-        rigs.append(Rig({"bundle": str(tiny), **parameters}))
+        given = {"bundle": str(tiny), **parameters}
+        rigs.append(Rig(given, read_stderr=lambda: capfd.readouterr().err))
         return rigs[-1]
 
     yield make

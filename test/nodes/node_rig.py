@@ -11,7 +11,6 @@ import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from lifecycle_msgs.srv import ChangeState
-from rcl_interfaces.msg import Log
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
@@ -29,9 +28,6 @@ PATIENCE = 60.0  # seconds; a machine under load is slow, and nothing here measu
 TOPIC = "/camera/image"
 RELIABLE = QoSReliabilityPolicy.RELIABLE
 LATCHED = QoSProfile(depth=1, reliability=RELIABLE, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
-LATCHED_LOG = QoSProfile(
-    depth=1000, reliability=RELIABLE, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL
-)
 
 
 def road_picture(height: int = 120, width: int = 160, box: tuple[int, ...] = ()) -> np.ndarray:
@@ -62,14 +58,17 @@ def jpeg_message(image: np.ndarray, number: int = 1) -> CompressedImage:
 class Rig:
     """The node under test and a peer, spun by one executor in the test's thread."""
 
-    def __init__(self, parameters: Mapping[str, object]) -> None:
+    def __init__(
+        self, parameters: Mapping[str, object], read_stderr: Callable[[], str] = str
+    ) -> None:
+        """read_stderr: gives what was written to stderr since it was called last."""
         self.context = Context()
         rclpy.init(args=[], context=self.context)
         self.peer = rclpy.create_node("peer", context=self.context)
-        self.log: list[tuple[int, str]] = []
+        self._read_stderr = read_stderr
+        self._log = ""
         self.diagnostics: dict[str, str] = {}
         self.summary = ""
-        self.peer.create_subscription(Log, "/rosout", self._on_log, LATCHED_LOG)
         self.peer.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         self.node = detector_node.DetectorNode(
             context=self.context,
@@ -162,9 +161,15 @@ class Rig:
             self.spin_until(lambda: self.diagnostics, "diagnostics")
         return self.diagnostics
 
+    @property
+    def log(self) -> list[str]:
+        """The lines that the node has logged."""
+        self._log += self._read_stderr()
+        return self._log.splitlines()
+
     def logged(self, text: str) -> list[str]:
         """Log lines of the node that contain a text."""
-        return [line for _, line in self.log if text in line]
+        return [line for line in self.log if text in line]
 
     def close(self) -> None:
         """Take everything down."""
@@ -172,10 +177,6 @@ class Rig:
         self.node.destroy_node()
         self.peer.destroy_node()
         self.context.try_shutdown()
-
-    def _on_log(self, message: Log) -> None:
-        if message.name == "detector":
-            self.log.append((message.level, message.msg))
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         self.summary = message.status[0].message

@@ -225,7 +225,6 @@ def test_an_engine_that_raises_costs_one_frame(rig: MakeRig) -> None:
     made.spin_until(lambda: masks, "mask")
     assert masks[0].header.frame_id == "camera_2"
     made.spin_until(lambda: made.logged("the device is lost"), "the report")
-    made.spin_until(lambda: made.summary == "frames fail in the engine" or made.fresh_diagnostics())
 
 
 def test_disabled_the_node_ignores_images_until_enabled(rig: MakeRig) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 import rclpy
 from rclpy.context import Context
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image
@@ -27,11 +27,12 @@ ALL = QoSProfile(depth=100, reliability=QoSReliabilityPolicy.RELIABLE)
 
 
 class Player:
-    """Readers first, then the source; spun until the source has ended."""
+    """Readers first, then the source, in a context of its own because it ends with it."""
 
     def __init__(self) -> None:
-        self.context = Context()
-        rclpy.init(args=[], context=self.context)
+        self.context, self.source_context = Context(), Context()
+        for context in (self.context, self.source_context):
+            rclpy.init(args=[], context=context)
         self.peer = rclpy.create_node("peer", context=self.context)
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.peer)
@@ -43,19 +44,18 @@ class Player:
         return messages
 
     def play(self, **parameters: object) -> ImageSourceNode:
+        """Play to the end and read what has arrived."""
         parameters = {"wait_for_subscribers": 1, "rate": 200.0, **parameters}
         self.node = ImageSourceNode(
-            context=self.context,
+            context=self.source_context,
             parameter_overrides=[Parameter(name, value=v) for name, v in parameters.items()],
         )
-        self.executor.add_node(self.node)
         deadline = time.monotonic() + PATIENCE
-        try:
-            while self.context.ok():
-                assert time.monotonic() < deadline
-                self.executor.spin_once(timeout_sec=0.02)
-        except ExternalShutdownException:
-            pass
+        while self.source_context.ok():
+            assert time.monotonic() < deadline
+            self.executor.spin_once(timeout_sec=0.02)
+        for _ in range(20):  # the last images were acknowledged: they wait in this process
+            self.executor.spin_once(timeout_sec=0.02)
         return self.node
 
     def close(self) -> None:
@@ -63,7 +63,8 @@ class Player:
         if self.node is not None:
             self.node.destroy_node()
         self.peer.destroy_node()
-        self.context.try_shutdown()
+        for context in (self.context, self.source_context):
+            context.try_shutdown()
 
 
 @pytest.fixture
