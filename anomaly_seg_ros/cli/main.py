@@ -18,6 +18,11 @@ VERBS = (detect, evaluate, demo, bench, bundle)
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it
 
+# The package itself does not bring OpenCV, so that it never gets beside another one.
+NO_OPENCV = (
+    "this Python has no OpenCV (cv2): pip install opencv-python-headless, or python3-opencv of "
+    "the system's packages"
+)
 DESCRIPTION = "Find unknown objects on the road in camera images."
 EPILOG = """examples:
   anomaly-seg demo                                      a drawn road through the real ROS 2 node
@@ -49,6 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return int(args.handler(args))
     except AnomalySegError as error:
         print(f"error: {error}", file=sys.stderr)
+        return EXIT_ERROR
+    except ModuleNotFoundError as error:
+        if error.name != "cv2":
+            raise
+        print(f"error: {NO_OPENCV}", file=sys.stderr)
         return EXIT_ERROR
     except KeyboardInterrupt:
         note = getattr(args, "interrupted", "")

@@ -96,3 +96,14 @@ def test_reader_that_leaves_a_pipe_is_no_error() -> None:
     )
     assert done.stdout.startswith("usage: anomaly-seg evaluate")
     assert done.stderr == ""
+
+
+def test_a_python_without_opencv_is_told_where_to_get_it(tmp_path: Path) -> None:
+    done = python(
+        "import sys\n"
+        "sys.modules['cv2'] = None  # importing it fails as if it were not installed\n"
+        "from anomaly_seg_ros.cli.main import main\n"
+        f"sys.exit(main(['detect', 'scenes:1', '--out', {str(tmp_path / 'out')!r}]))\n"
+    )
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and "pip install opencv-python-headless" in done.stderr
