@@ -45,7 +45,7 @@ from anomaly_seg_ros.nodes.subscription import input_topic, silence_cause, subsc
 from anomaly_seg_ros.nodes.worker import Arrival, MeteredRunner, Settings, Worker, apply
 
 DIAGNOSTICS_PERIOD = 1.0  # seconds
-SILENCE_REPEAT = 30.0  # seconds between two warnings
+SILENCE_REPEAT = 30.0  # seconds between two warnings of the same cause
 QUEUE_PATIENCE = 0.1  # seconds between two looks at a full queue
 STEADY = Clock(clock_type=ClockType.STEADY_TIME)  # timers run even when /clock stands still
 
@@ -69,7 +69,7 @@ class DetectorNode(LifecycleNode):
         self._fault = ""
         self._counts = FrameStatistics()
         self._last_snapshot: Snapshot | None = None
-        self._silence_told = -math.inf
+        self._silence_told = ("", -math.inf)  # the cause and when
         # rclpy destroys a node whose construction fails: what that needs is set above.
         super().__init__("detector", **node_options)
         declare(self, DETECTOR_PARAMETERS)
@@ -341,14 +341,15 @@ class DetectorNode(LifecycleNode):
         self._diagnostics.publish(diagnostic_array(self.get_clock().now().to_msg(), status))
 
     def _warn_of_silence(self, silence: float) -> None:
-        now = time.perf_counter()
-        if now - self._silence_told < SILENCE_REPEAT or self._subscription is None:
+        if self._subscription is None:
             return
-        self._silence_told = now
+        now = time.perf_counter()
         transport = self.get_parameter("image_transport").value
-        self.get_logger().warning(
-            f"no image for {silence:.0f} s: {silence_cause(self, self._subscription, transport)}"
-        )
+        cause = silence_cause(self, self._subscription, transport)
+        told, at = self._silence_told
+        if cause != told or now - at > SILENCE_REPEAT:
+            self._silence_told = (cause, now)
+            self.get_logger().warning(f"no image for {silence:.0f} s: {cause}")
 
     # -- small things ------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import rclpy
 from rclpy.exceptions import ParameterException
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 
 from anomaly_seg_ros.errors import AnomalySegError
@@ -52,16 +52,20 @@ def run_node(
         executor.add_node(node)
         while executor.context.ok():
             executor.spin_once()
-    except ExternalShutdownException:
-        pass  # the usual end
     except (ParameterException, AnomalySegError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except Exception:
+        # The usual end: a signal shut ROS down while we waited (ExternalShutdownException) or in
+        # the middle of a callback, where any call into ROS raises its own error.
+        if rclpy.ok():
+            raise
     finally:
         if node is not None:
             node.destroy_node()
         rclpy.try_shutdown()
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # until the interpreter is gone
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # until the interpreter is gone
     return status(node) if node is not None else 0
 
 
