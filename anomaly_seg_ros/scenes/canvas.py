@@ -43,17 +43,15 @@ class Sprite:
 
 def _bled(picture: np.ndarray) -> np.ndarray:
     """Give the transparent pixels the colour of their neighbours: no dark seam when resized."""
-    alpha = picture[..., 3]
-    clear = alpha == 0
-    if not clear.any():
-        return picture
-    colours = np.ascontiguousarray(picture[..., :3])
-    colours[clear] = 0
-    mean = cv2.mean(colours, (~clear).astype(np.uint8))[:3]
-    near = cv2.dilate(colours, np.ones((5, 5), np.uint8))
-    near[near.max(axis=2) == 0] = np.asarray(mean).astype(np.uint8)
-    colours[clear] = near[clear]
-    return np.dstack([colours, alpha])
+    alpha = cv2.extractChannel(picture, 3)
+    solid = cv2.compare(alpha, 0, cv2.CMP_GT)
+    colours = cv2.copyTo(cv2.cvtColor(picture, cv2.COLOR_RGBA2RGB), solid)
+    around = np.ones((5, 5), np.uint8)
+    result: np.ndarray = np.empty_like(colours)
+    result[:] = np.asarray(cv2.mean(colours, solid)[:3]).astype(np.uint8)
+    cv2.copyTo(cv2.dilate(colours, around), cv2.dilate(solid, around), result)
+    cv2.copyTo(colours, solid, result)
+    return cv2.merge([*cv2.split(result), alpha])
 
 
 class Surface:
