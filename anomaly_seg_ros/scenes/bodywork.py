@@ -35,7 +35,9 @@ def build_mesh(vehicle: Vehicle, light: Light) -> Mesh:
         )  # fmt: skip
     inner = [(-long + 0.35, 0.12), (-long + 0.35, low + 0.3), (long - 0.35, low + 0.3),
              (long - 0.35, 0.12)]  # fmt: skip
+    made.fine = True
     made.sides([(z, y, half - 0.12) for z, y in inner], (14, 14, 15), True)
+    made.fine = False
     box = vehicle.ends == "box"
     _body(made, vehicle, vehicle.profile, half, 0.0, vehicle.second if box else vehicle.paint)
     _wheels(made, vehicle)
@@ -90,7 +92,7 @@ def _wheels(made: Solid, vehicle: Vehicle) -> None:
     for axle in vehicle.wheels:
         for share, out, colour, outer in rings:
             size = radius * share
-            made.fine = share < 0.5
+            made.fine = share != 1.0
             ring = [
                 (axle - size * math.cos(a), max(0.0, radius + size * math.sin(a)), half + out)
                 for a in angle

@@ -44,7 +44,7 @@ class Sprite:
 def _bled(picture: np.ndarray) -> np.ndarray:
     """Give the transparent pixels the colour of their neighbours: no dark seam when resized."""
     alpha = cv2.extractChannel(picture, 3)
-    solid = cv2.compare(alpha, 0, cv2.CMP_GT)
+    solid = np.where(alpha > 0, 255, 0).astype(np.uint8)
     colours = cv2.copyTo(cv2.cvtColor(picture, cv2.COLOR_RGBA2RGB), solid)
     around = np.ones((5, 5), np.uint8)
     result: np.ndarray = np.empty_like(colours)
@@ -80,7 +80,10 @@ class Surface:
 class Canvas:
     """Picture and labels of one frame, painted from far to near."""
 
-    def __init__(self, camera: Camera, light: Light) -> None:
+    def __init__(
+        self, camera: Camera, light: Light, tables: dict[tuple[int, int], np.ndarray]
+    ) -> None:
+        """tables: where lookup tables are kept, the same for all frames of one light."""
         lens = camera.lens
         self.camera = camera
         self.light = light
@@ -90,7 +93,7 @@ class Canvas:
         self.image = np.zeros((lens.height, lens.width, 3), np.uint8)
         self.labels = np.full((lens.height, lens.width), 255, np.uint8)
         self.shade: np.ndarray | None = None  # brightness of the ground, set by the shadows
-        self._tables: dict[tuple[int, int], np.ndarray] = {}
+        self._tables = tables
 
     def tint(self, colour: Colour, distance: float, brightness: float = 1.0) -> Colour:
         """A colour in this light, seen through the haze."""
@@ -132,6 +135,20 @@ class Canvas:
         if colour is not None:
             colour = self.tint(colour, float(seen[:, 2].mean()), brightness)
         self.pixels(self.camera.project(seen), colour, label)
+
+    def polygons(self, shapes: np.ndarray, colour: Colour) -> None:
+        """Polygons of one colour that do not overlap, in world metres [K, N, 3]; no label."""
+        seen = self.camera.seen(shapes.reshape(-1, 3))
+        depth = seen[:, 2]
+        if depth.min() < NEAR:
+            for shape in shapes:
+                self.polygon(shape, colour, None)
+            return
+        pixels = self.camera.project(seen)
+        if self.visible(pixels):
+            fixed = np.round(pixels.reshape(*shapes.shape[:2], 2) * (1 << SHIFT)).astype(np.int32)
+            tinted = self.tint(colour, float(depth.mean()))
+            cv2.fillPoly(self.image, list(fixed), tinted, cv2.LINE_AA, SHIFT)
 
     def upright(
         self, shapes: np.ndarray, seen: np.ndarray, colours: list[Colour], label: int

@@ -32,7 +32,9 @@ class Light:
 
     def facing(self, normal: tuple[float, float, float]) -> float:
         """Brightness of a surface with this unit normal: about 0.55 in shade to 1.15 in the sun."""
-        return float(self.on(np.array([normal]))[0])
+        lit = max(0.0, sum(a * b for a, b in zip(normal, self.sun, strict=True)))
+        ambient = 0.86 + 0.08 * normal[1]
+        return ambient + 0.1 * (1 - self.strength) + self.strength * (0.5 * lit - 0.2)
 
     def on(self, normals: np.ndarray) -> np.ndarray:
         """`facing` of many normals [N, 3]: float64 [N]."""

@@ -67,6 +67,7 @@ class RoadSequence:
         self._props = Props(seed, self.style, self.light)
         self._layout = Layout(seed, self.style, self._props, anomalies)
         self._traffic = Traffic(seed, self.style, self._props, self._layout)
+        self._tables: dict[tuple[int, int], np.ndarray] = {}
         self._slant = self.light.slant()
 
     def camera(self, index: int) -> Camera:
@@ -93,7 +94,7 @@ class RoadSequence:
         if index < 0:
             raise ValueError(f"frame {index} was asked for, expected 0 or more")
         camera = self.camera(index)
-        canvas = Canvas(camera, self.light)
+        canvas = Canvas(camera, self.light, self._tables)
         pose = np.array([camera.yaw, camera.pitch, camera.roll])
         self._sky.draw(canvas.image, canvas.labels, self.lens.focal, pose)
         seconds = index / self.frames_per_second
@@ -148,14 +149,13 @@ class RoadSequence:
     def _crosswalks(self, canvas: Canvas, stretch: Stretch) -> None:
         """Zebra stripes over the carriageway."""
         style = self.style
+        d = np.arange(0.3 - style.left.edge, style.right.edge - 0.5, 1.0)
+        corners = np.array([[0, 0, -1.5], [0.5, 0, -1.5], [0.5, 0, 1.5], [0, 0, 1.5]])
         for z in stretch.crosswalks:
-            offset = float(style.bends.x(z))
-            for d in np.arange(0.3 - style.left.edge, style.right.edge - 0.5, 1.0):
-                x = offset + float(d)
-                stripe = np.array(
-                    [[x, 0, z - 1.5], [x + 0.5, 0, z - 1.5], [x + 0.5, 0, z + 1.5], [x, 0, z + 1.5]]
-                )
-                canvas.polygon(stripe, (198, 197, 190), None)
+            if not -2 < z - canvas.camera.z < 80:
+                continue
+            places = np.stack([float(style.bends.x(z)) + d, 0 * d, 0 * d + z], axis=1)
+            canvas.polygons(places[:, None] + corners, (198, 197, 190))
 
 
 def _anomaly_map(labels: np.ndarray) -> np.ndarray:

@@ -28,9 +28,9 @@ class Mesh:
     normals: np.ndarray  # float64 [F, 3], unit, outward
     colours: np.ndarray  # float64 [F, 3]
     outer: np.ndarray  # bool [F]: faces that make the silhouette, and so the label
-    fine: np.ndarray  # bool [F]: faces that are left out from afar
     lamps: tuple[tuple[Place, float, Colour], ...]  # place, radius, colour; on the front
     label: int
+    far: Mesh | None  # the same with fewer faces, for farther than DETAIL
 
 
 class Solid:
@@ -96,19 +96,30 @@ class Solid:
 
     def finished(self) -> Mesh:
         """The mesh."""
-        first, second, third = (np.array([face[k] for face in self._faces]) for k in range(3))
+        coarse = [k for k, fine in enumerate(self._fine) if not fine]
+        lamps = tuple(self.lamps)
+        return self._mesh(range(len(self._faces)), lamps, self._mesh(coarse, lamps, None))
+
+    def _mesh(
+        self,
+        chosen: Sequence[int],
+        lamps: tuple[tuple[Place, float, Colour], ...],
+        far: Mesh | None,
+    ) -> Mesh:
+        faces = [self._faces[k] for k in chosen]
+        first, second, third = (np.array([face[k] for face in faces]) for k in range(3))
         normals = np.cross(second - first, third - first)
         normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
         return Mesh(
-            points=np.concatenate(self._faces),
-            starts=np.cumsum([0, *(len(face) for face in self._faces)]),
+            points=np.concatenate(faces),
+            starts=np.cumsum([0, *(len(face) for face in faces)]),
             bases=first,
             normals=normals,
-            colours=np.array(self._colours),
-            outer=np.array(self._outer),
-            fine=np.array(self._fine),
-            lamps=tuple(self.lamps),
+            colours=np.array([self._colours[k] for k in chosen]),
+            outer=np.array([self._outer[k] for k in chosen]),
+            lamps=lamps,
             label=self.label,
+            far=far,
         )
 
 
@@ -116,14 +127,14 @@ def paint_mesh(
     canvas: Canvas, mesh: Mesh, seen: np.ndarray, heading: float, brightness: float
 ) -> None:
     """Paint a mesh whose origin is at `seen` in camera axes [3], looking along `heading`."""
+    distance = math.hypot(seen[0], seen[2])
+    if distance > DETAIL and mesh.far is not None:
+        mesh = mesh.far
     cos, sin = math.cos(heading), math.sin(heading)
     turn = np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
     to_camera = canvas.rotation @ turn
     eye = -seen @ to_camera
-    distance = math.hypot(seen[0], seen[2])
     facing = np.einsum("ij,ij->i", eye - mesh.bases, mesh.normals) > 0
-    if distance > DETAIL:
-        facing &= ~mesh.fine
     light = canvas.light
     lit = light.on(mesh.normals @ turn.T) * brightness
     fade = light.fade(distance)
