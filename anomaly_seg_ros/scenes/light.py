@@ -72,7 +72,7 @@ def draw_light(seed: int) -> Light:
         "overcast": rng.uniform(0.0, 0.12),
     }.get(mood, 0.0)
     zenith, haze = _sky_colours(rng, mood)
-    exposure = rng.uniform(0.78, 1.2) * {"dusk": 0.5, "low sun": 0.92, "fog": 0.95}.get(mood, 1.0)
+    exposure = rng.uniform(0.86, 1.25) * {"dusk": 0.5, "low sun": 0.92, "fog": 0.95}.get(mood, 1.0)
     warmth = rng.normal(0, 0.035) + {"low sun": 0.07, "dusk": -0.06}.get(mood, 0.0)
     return Light(
         mood=mood,
