@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from training.data.label_spaces import CLASSES
 from training.networks.light_observer import LightObserver
@@ -35,8 +36,9 @@ class Segmentation(Stage):
 class Observation(Stage):
     """Evidence of the segmentation -> score float32 [N, H/4, W/4] in 0..1, high = unknown.
 
-    score = sigmoid(observer) * (entropy / ln 19 + floor) / (1 + floor), square root taken to spread
-    small values: both the observer and the segmentation must doubt.
+    score = sqrt(sigmoid(observer) * (entropy / ln 19 + floor) / (1 + floor)), the product averaged
+    over 3x3 cells: both the observer and the segmentation must doubt, and their neighbours too. The
+    root spreads small values.
     """
 
     name = "observer"
@@ -51,4 +53,6 @@ class Observation(Stage):
         doubt = torch.sigmoid(self.network(logits, pyramid, early_4, early_8))
         probabilities = logits.softmax(dim=1)
         entropy = -(probabilities * (probabilities + 1e-7).log()).sum(dim=1) / math.log(CLASSES)
-        return (doubt * (entropy + ENTROPY_FLOOR) / (1.0 + ENTROPY_FLOOR)).clamp(0, 1).sqrt()
+        product = doubt * (entropy + ENTROPY_FLOOR) / (1.0 + ENTROPY_FLOOR)
+        smooth = functional.avg_pool2d(product, 3, stride=1, padding=1, count_include_pad=False)
+        return smooth.clamp(0, 1).sqrt()
