@@ -187,7 +187,7 @@ class Sky:
         town = style.kind in ("city", "boulevard", "industrial")
         for layer in range(3):
             far = 1 - layer / 3
-            fade = 0.35 + 0.5 * far
+            fade = 0.3 + 0.32 * far
             up = focal * rng.uniform(0.012, 0.045) * (0.6 + far)
             line = clouds(rng, (8, wide), rng.uniform(3, 9), 7)[0]
             rough = rng.normal(0, 0.09, wide // 3 + 1).repeat(3)[:wide] * (1 - 0.7 * far)
