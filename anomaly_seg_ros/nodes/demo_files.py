@@ -119,7 +119,7 @@ class DemoFiles:
             (self.out / "contact_sheet.png", "moments of the drives on one page"),
             (self.out / "overlays", "the same moments at full size"),
             (self.out / "overlay.mp4", "all frames as a film"),
-            (self.out / "bag", f"ROS 2 bag: {CAMERA_TOPIC}, {', '.join(MAP_TOPICS.values())}, ..."),
+            (self.out / "bag", "ROS 2 bag: camera, masks, overlay, truth"),
             (self.out / "results.json", "the numbers above"),
         ]
 
