@@ -26,6 +26,7 @@ HALF = 16.0  # m to each side; beyond, the outer strip is mirrored again and aga
 STRIP = 4.0  # m of plain asphalt to the right of the street: what side streets are made of
 COLUMN = 0.016  # m per texel across
 ROW = 0.05  # m per texel along
+SKYLINE = 220.0  # m: the haze on the ground ends there, or fields would look like water
 LEVELS = ((0, 0, 0.07), (0, 2, 0.28), (1, 4, 1.1), (2, 6, 1e9))
 """Halvings across, along, and up to which length of a pixel on the ground (m) it serves."""
 
@@ -94,7 +95,7 @@ class Ground:
         start = 0
         bounds = [int(np.searchsorted(-length, -limit)) for *_, limit in LEVELS]
         bounds[-1] = 0
-        fade = np.array([self._light.fade(min(v, 2000.0)) for v in distance[::4]])
+        fade = np.array([self._light.fade(min(v, SKYLINE)) for v in distance[::4]])
         fade = np.interp(np.arange(len(rows)), np.arange(len(fade)) * 4, fade)[:, None]
         for level in range(len(LEVELS) - 1, -1, -1):
             end = bounds[level - 1] if level else len(rows)
