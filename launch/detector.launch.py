@@ -10,7 +10,11 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from ament_index_python.packages import get_package_share_directory
+from ament_index_python.packages import (
+    PackageNotFoundError,
+    get_package_prefix,
+    get_package_share_directory,
+)
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 from launch.substitutions import LaunchConfiguration
@@ -152,6 +156,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         )
     ]
     if value("rviz") == "true":
+        require_rviz()
         # The RViz file names the topics of a detector without namespace on a camera `image`.
         prefix = "/".join(["", *filter(None, value("namespace").split("/"))])
         moved = [(f"/detector/{out}", f"{prefix}/detector/{out}") for out in OUTPUTS]
@@ -180,6 +185,14 @@ def overrides(value: Callable[[str], str]) -> dict[str, object]:
             except ValueError:
                 raise RuntimeError(f"{name} is '{value(name)}', expected a number") from None
     return parameters
+
+
+def require_rviz() -> None:
+    """Raise RuntimeError before anything is started: launch would leave the detector behind."""
+    try:
+        get_package_prefix("rviz2")
+    except PackageNotFoundError as error:
+        raise RuntimeError(f"rviz:=true, but {error}: install rviz2 or leave rviz out") from error
 
 
 def generate_launch_description() -> LaunchDescription:

@@ -6,6 +6,7 @@ They run from a prefix laid out as `pip install .` does it, with the modules of 
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -23,33 +24,41 @@ pytest.importorskip("ros2launch", reason="`ros2 launch` is not installed")
 pytest.importorskip("rclpy", reason="ROS 2 is not installed")
 
 import rclpy
+from rcl_interfaces.srv import SetParameters
+from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
 from tiny_bundle import write_tiny_bundle
 
+from anomaly_seg_ros.nodes.environment import PRIVATE_DOMAINS
+
 ROOT = Path(__file__).resolve().parents[2]
+INDEX = Path("share/ament_index/resource_index/packages")
 PATIENCE = 200.0  # seconds
 
 
 @pytest.fixture(scope="module")
-def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Variables under which `ros2 launch` finds the checkout as an installed package."""
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Variables under which `ros2 launch` finds the checkout as an installed package.
+
+    On a domain of its own, this process too.
+    """
     prefix = tmp_path_factory.mktemp("prefix")
-    share = prefix / "share" / "anomaly_seg_ros"
-    index = prefix / "share" / "ament_index" / "resource_index" / "packages"
-    index.mkdir(parents=True)
-    (index / "anomaly_seg_ros").touch()
+    (prefix / INDEX).mkdir(parents=True)
+    (prefix / INDEX / "anomaly_seg_ros").touch()
     shutil.copytree(ROOT / "scripts", prefix / "lib" / "anomaly_seg_ros")
     for name in ("launch", "config"):
-        shutil.copytree(ROOT / name, share / name)
+        shutil.copytree(ROOT / name, prefix / "share" / "anomaly_seg_ros" / name)
     known = os.environ.get("AMENT_PREFIX_PATH", sys.prefix)
-    return {
-        **os.environ,
-        "AMENT_PREFIX_PATH": os.pathsep.join((str(prefix), known)),
-        "PYTHONPATH": str(ROOT),
-        "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
-        "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
-        "ROS_LOG_DIR": str(tmp_path_factory.mktemp("log")),
-    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        patch.setenv("ROS_DOMAIN_ID", str(PRIVATE_DOMAINS[os.getpid() % len(PRIVATE_DOMAINS)]))
+        patch.setenv("AMENT_PREFIX_PATH", os.pathsep.join((str(prefix), known)))
+        yield {
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "PATH": os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"])),
+            "ROS_LOG_DIR": str(tmp_path_factory.mktemp("log")),
+        }
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +77,8 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def listener() -> Iterator[rclpy.node.Node]:
-    """A node of this process."""
+def listener(environment: dict[str, str]) -> Iterator[rclpy.node.Node]:
+    """A node of this process, in the domain of the launches."""
     context = rclpy.Context()
     rclpy.init(context=context)
     node = rclpy.create_node("listener", context=context)
@@ -134,6 +143,50 @@ def test_a_wrong_argument_stops_the_launch_and_says_what_is_expected(
     assert "process started" not in text
 
 
+def test_rviz_that_is_not_installed_stops_the_launch_before_anything_starts(
+    environment: dict[str, str],
+) -> None:
+    prefixes = environment["AMENT_PREFIX_PATH"].split(os.pathsep)
+    if any((Path(prefix) / INDEX / "rviz2").exists() for prefix in prefixes):
+        pytest.skip("rviz2 is installed")
+    status, text = launch(environment, "detector.launch.py", "rviz:=true")
+    assert status != 0
+    assert "install rviz2 or leave rviz out" in text
+    assert "process started" not in text
+
+
+def test_rviz_gets_its_configuration_with_the_topics_moved_into_the_namespace(
+    environment: dict[str, str], tiny_bundle: Path, photos: Path, tmp_path: Path
+) -> None:
+    """RViz itself is C++; a stand-in in its place writes down how it was called."""
+    called = tmp_path / "called"
+    index = tmp_path / INDEX
+    stand_in = tmp_path / "lib" / "rviz2" / "rviz2"
+    for folder in (index, stand_in.parent):
+        folder.mkdir(parents=True)
+    (index / "rviz2").touch()
+    stand_in.write_text(f'#!/bin/sh\nprintf "%s\\n" "$@" > {called}\n')
+    stand_in.chmod(0o755)
+    prefixes = os.pathsep.join((str(tmp_path), environment["AMENT_PREFIX_PATH"]))
+
+    status, text = launch(
+        {**environment, "AMENT_PREFIX_PATH": prefixes},
+        "replay.launch.py",
+        *(f"input:={photos}", "rate:=20.0", f"bundle:={tiny_bundle}"),
+        *("namespace:=front", "image_topic:=camera/image_raw", "rviz:=true"),
+    )
+
+    assert status == 0, text
+    arguments = called.read_text().splitlines()
+    config = Path(arguments[arguments.index("--display-config") + 1])
+    assert config.name == "anomaly_seg.rviz" and config.is_file()
+    shown = set(re.findall(r"Value: (/\S+)", config.read_text()))
+    moved = dict(argument.split(":=") for argument in arguments if ":=/" in argument)
+    assert shown <= set(moved), "every topic that the configuration shows is moved"
+    assert moved["/detector/overlay"] == "/front/detector/overlay"
+    assert moved["/image"] == "/front/camera/image_raw"
+
+
 @pytest.mark.parametrize("transport", ["raw", "compressed"])
 def test_a_replay_reaches_the_masks_under_its_namespace_and_ends_with_the_recording(
     environment: dict[str, str],
@@ -147,13 +200,16 @@ def test_a_replay_reaches_the_masks_under_its_namespace_and_ends_with_the_record
     listener.create_subscription(Image, "/front/detector/anomaly_mask", masks.append, 10)
     arguments = [
         f"input:={photos}",
-        "rate:=5.0",
+        "rate:=10.0",
+        "loop:=true",
         f"bundle:={tiny_bundle}",
         "namespace:=front",
         "image_topic:=/front/camera/image_raw",
         f"image_transport:={transport}",
         "threshold:=0.0",
     ]
+    end_loop = listener.create_client(SetParameters, "/front/image_source/set_parameters")
+    no_loop = Parameter("loop", value=False).to_parameter_msg()
     executor = rclpy.executors.SingleThreadedExecutor(context=listener.context)
     executor.add_node(listener)
     log = tmp_path / "launch.log"
@@ -166,8 +222,12 @@ def test_a_replay_reaches_the_masks_under_its_namespace_and_ends_with_the_record
         )
         try:
             deadline = time.monotonic() + PATIENCE
+            asked = False
             while process.poll() is None and time.monotonic() < deadline:
                 executor.spin_once(timeout_sec=0.05)
+                if masks and not asked and end_loop.service_is_ready():
+                    end_loop.call_async(SetParameters.Request(parameters=[no_loop]))
+                    asked = True
             ended_by_itself = process.poll() is not None
         finally:
             process.send_signal(signal.SIGINT)  # launch passes it on, as after Ctrl-C
