@@ -39,7 +39,7 @@ ROAD = 0
 MIN_REGION = 200  # camera pixels: what counts as a false region
 # Name, focus and the false regions per frame that are let through on the calibration frames.
 ALARM_POINTS = (
-    ("default", "road", 0.05),
+    ("default", "road", 0.02),
     ("sensitive", "road", 0.3),
     ("everywhere", "everywhere", 0.05),
 )
