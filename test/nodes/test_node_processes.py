@@ -12,6 +12,7 @@ from pathlib import Path
 import cv2
 import pytest
 import rclpy
+from make_recordings import write_folder
 from node_rig import road_picture
 from rclpy.context import Context
 from sensor_msgs.msg import CompressedImage
@@ -147,12 +148,13 @@ def test_silence_names_the_transport_of_a_camera_that_sends_another_type(
     assert "set image_transport to compressed" in line
 
 
-def test_an_image_source_plays_scenes_to_the_detector(tiny: Path, tmp_path: Path) -> None:
-    """Two programs of ours, remapped onto each other; every frame of the drive comes back."""
+def test_an_image_source_plays_a_folder_to_the_detector(tiny: Path, tmp_path: Path) -> None:
+    """Two programs of ours, remapped onto each other; every image comes back as a mask."""
     source_log = tmp_path / "source.log"
-    arguments = ["--ros-args", "-r", "image:=/camera/image", "-p", "source:=scenes:5:4"]
-    arguments += ["-p", "wait_for_subscribers:=1", "-p", "rate:=20.0", "-p", "width:=320"]
-    arguments += ["-p", "height:=240", "-p", "transport:=compressed"]
+    folder = write_folder(tmp_path / "images", 4)
+    arguments = ["--ros-args", "-r", "image:=/camera/image", "-p", f"source:={folder}"]
+    arguments += ["-p", "wait_for_subscribers:=1", "-p", "rate:=20.0"]
+    arguments += ["-p", "transport:=compressed"]
     parameters = {
         "bundle": str(tiny),
         "image_transport": "compressed",
