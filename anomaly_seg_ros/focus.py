@@ -51,7 +51,7 @@ def large_regions(flagged: np.ndarray, smallest: int) -> np.ndarray:
     count, regions = cv2.connectedComponents(flagged.view(np.uint8), connectivity=8)
     large = np.bincount(regions.ravel(), minlength=count) >= smallest  # faster than ...WithStats
     large[0] = False  # the background
-    return large.take(regions)
+    return large[regions]
 
 
 def one_cell_wider(flagged: np.ndarray) -> np.ndarray:

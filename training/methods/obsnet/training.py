@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import lightning
 import numpy as np
 import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
@@ -100,7 +100,9 @@ class LightObsNet(lightning.LightningModule):
         some = slice(0, self.settings.attack_crops)
         image, target, spaces = image[some].detach(), target[some], spaces[some]
         rng = np.random.default_rng((self.settings.seed, self.current_epoch, index))
-        mask = random_patches(image.shape[0], tuple(image.shape[-2:]), rng).to(image.device)
+        mask = random_patches(image.shape[0], (image.shape[2], image.shape[3]), rng).to(
+            image.device
+        )
         self.segmentation.eval()
 
         def segmentation_loss(moved: Tensor) -> Tensor:
@@ -142,7 +144,7 @@ class LightObsNet(lightning.LightningModule):
         self.print(" ".join(f"{n}:{v:.2f}" for n, v in zip(names, iou.tolist(), strict=True)))
         self.confusion.zero_()
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         s = self.settings
         encoder = list(self.segmentation.encoder.parameters())
         chosen = {id(p) for p in encoder}
