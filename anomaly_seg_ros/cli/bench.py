@@ -8,7 +8,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from anomaly_seg_ros.cli.options import positive_int
+from anomaly_seg_ros.cli.options import add_runner_options, positive_int
 from anomaly_seg_ros.errors import AnomalySegError
 
 EPILOG = """examples:
@@ -59,23 +59,7 @@ def add_parser(subparsers: Any) -> None:
         epilog=ENGINE_EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    engine.add_argument(
-        "--bundle",
-        default=None,
-        metavar="NAME",
-        help="shipped bundle or folder (default: the shipped default)",
-    )
-    engine.add_argument(
-        "--backend", default="auto", help="auto or a backend's name (default: %(default)s)"
-    )
-    engine.add_argument("--device", default=None, help="of the backend, for example cuda:0")
-    engine.add_argument("--precision", default="fp32", help="fp32, fp16 or int8 (default: fp32)")
-    engine.add_argument(
-        "--threads", type=positive_int, default=None, metavar="N", help="CPU threads of the engine"
-    )
-    engine.add_argument(
-        "--operating-point", default="default", metavar="NAME", help="default: %(default)s"
-    )
+    add_runner_options(engine)
     engine.add_argument(
         "--wanted",
         default="labels,score,mask",

@@ -24,9 +24,8 @@ def add_source_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_detector_options(parser: argparse.ArgumentParser) -> None:
-    """Bundle, backend and operating point."""
-    group = parser.add_argument_group("detector")
+def add_runner_options(group: argparse._ActionsContainer) -> None:
+    """Which bundle runs on what, and its operating point."""
     group.add_argument(
         "--bundle",
         default=None,
@@ -47,6 +46,12 @@ def add_detector_options(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="threshold by name, see `anomaly-seg bundle info` (default: %(default)s)",
     )
+
+
+def add_detector_options(parser: argparse.ArgumentParser) -> None:
+    """Bundle, backend and operating point."""
+    group = parser.add_argument_group("detector")
+    add_runner_options(group)
     group.add_argument(
         "--threshold", type=float, default=None, help="score threshold instead of the named one"
     )
