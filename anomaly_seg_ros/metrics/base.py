@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 
 from anomaly_seg_ros.errors import MetricError
@@ -46,12 +45,39 @@ def check_label(label: np.ndarray) -> bool:
     """Whether uint8 [H, W] has void pixels; MetricError for values other than 0, 1 and 255."""
     if label.size == 0:
         return False
-    counts = cv2.calcHist([label], [0], None, [256], [0, 256]).ravel()
-    has_void = bool(counts[VOID])
-    counts[[KNOWN, ANOMALY, VOID]] = 0
-    if counts.any():
+    shifted = label + np.uint8(1)  # 255 wraps to 0, so that the three values are the lowest
+    if shifted.max() > ANOMALY + 1:
+        odd = np.setdiff1d(label, [KNOWN, ANOMALY, VOID])
         raise MetricError(
-            f"an anomaly label holds the values {np.flatnonzero(counts).tolist()}; expected "
+            f"an anomaly label holds the values {odd.tolist()}; expected "
             f"{KNOWN} known, {ANOMALY} anomaly or {VOID} void only"
         )
-    return has_void
+    return bool(label.max() == VOID)
+
+
+def split_scores(score: np.ndarray, label: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The scores of the known and of the anomalous pixels: float32 [n] and float32 [m].
+
+    score: float32 [H, W]. label: uint8 [H, W], 0 known, 1 anomaly, 255 void (left out). The results
+    may be views. Raises MetricError for other label values, and for NaN at a pixel not void.
+    """
+    has_void = check_label(label)
+    anomalous = score[label == ANOMALY]
+    known = score[label == KNOWN] if has_void or anomalous.size else score.ravel()
+    # A minimum is NaN where any element is.
+    if np.isnan(known.min(initial=0)) or np.isnan(anomalous.min(initial=0)):
+        bad = int(np.isnan(known).sum() + np.isnan(anomalous).sum())
+        raise MetricError(
+            f"the score is NaN at {bad} pixels that are not void; expected a number at each: fill "
+            "what the network did not look at, or label it void"
+        )
+    return known, anomalous
+
+
+def check_counts(positives: int, negatives: int) -> None:
+    """MetricError unless there are positives and negatives to compare."""
+    if positives == 0 or negatives == 0:
+        raise MetricError(
+            f"pixel metrics need anomalous and known pixels; found {positives} anomalous and "
+            f"{negatives} known ones in all frames: check the labels (0 known, 1 anomaly)"
+        )

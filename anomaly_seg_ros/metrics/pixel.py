@@ -1,10 +1,6 @@
-"""Pixel metrics of an anomaly score over the pooled pixels of all frames.
+"""Pixel metrics of an anomaly score over the pooled pixels of all frames: AP, AUROC, FPR95.
 
-With the known pixels as negatives, the anomalous ones as positives and s >= t as detection:
-- AP, the step sum of precision over recall, one step per distinct score (scikit-learn's
-  average_precision_score; AuPRC in the benchmarks);
-- AUROC, the trapezoid of TPR over FPR, so that a tie counts one half;
-- FPR95, the FPR at the first threshold, from above, with TPR >= 0.95.
+`curve` defines them. ExactScores keeps every score; ScoreHistogram counts scores in fine bins.
 """
 
 from __future__ import annotations
@@ -14,9 +10,18 @@ from dataclasses import dataclass
 import numpy as np
 
 from anomaly_seg_ros.errors import MetricError
-from anomaly_seg_ros.metrics.base import ANOMALY, KNOWN, VOID, FrameResult, check_label
+from anomaly_seg_ros.metrics.base import FrameResult, check_counts, split_scores
+from anomaly_seg_ros.metrics.curve import (
+    Curve,
+    Steps,
+    ap_of,
+    auroc_of,
+    curve_of,
+    exact_steps,
+    fpr95_of,
+    step_of_fpr95,
+)
 
-TPR_OF_INTEREST = 0.95
 _FLOAT_BITS = 32
 _TABLED_HARMONICS = 4096
 
@@ -35,22 +40,6 @@ class PixelScores:
     fpr95_error: float = 0.0
 
 
-@dataclass(frozen=True)
-class _Steps:
-    """The curve at each distinct score that a positive has, from the highest down: int64 [n]."""
-
-    positives: np.ndarray  # with this score
-    tied: np.ndarray  # negatives with this score
-    above: np.ndarray  # negatives with a higher score
-    all_positives: int
-    all_negatives: int
-
-    @property
-    def detected(self) -> np.ndarray:
-        """Positives with this or a higher score."""
-        return np.cumsum(self.positives)
-
-
 class ExactScores:
     """Keeps every pixel that is not void, 4 bytes each, and computes without approximation."""
 
@@ -60,10 +49,10 @@ class ExactScores:
 
     def update(self, frame: FrameResult) -> None:
         """Add a frame. Raises MetricError for NaN at a pixel that is not void, and odd labels."""
-        check_label(frame.label)
-        _check_score(frame)
-        self.known.append(frame.score[frame.label == KNOWN])
-        self.anomalous.append(frame.score[frame.label == ANOMALY])
+        known, anomalous = split_scores(frame.score, frame.label)
+        # split_scores may return a view of the frame: copy what is kept.
+        self.known.append(known.copy())
+        self.anomalous.append(anomalous.copy())
 
     def merge(self, other: ExactScores) -> None:
         """Add what another worker kept."""
@@ -72,26 +61,24 @@ class ExactScores:
 
     def compute(self) -> PixelScores:
         """Raises MetricError without a positive or without a negative."""
-        known = np.sort(np.concatenate([np.empty(0, np.float32), *self.known]))
-        anomalous = np.concatenate([np.empty(0, np.float32), *self.anomalous])
-        _check_counts(anomalous.size, known.size)
-        scores, counts = np.unique(anomalous, return_counts=True)
-        below = np.searchsorted(known, scores, side="left")
-        up_to = np.searchsorted(known, scores, side="right")
-        steps = _Steps(
-            positives=counts[::-1],
-            tied=(up_to - below)[::-1],
-            above=(known.size - up_to)[::-1],
-            all_positives=anomalous.size,
-            all_negatives=known.size,
-        )
+        _, steps = self._steps()
         return PixelScores(
-            ap=_ap(steps),
-            auroc=_auroc(steps),
-            fpr95=_fpr95(steps),
-            positives=anomalous.size,
-            negatives=known.size,
+            ap=ap_of(steps),
+            auroc=auroc_of(steps),
+            fpr95=fpr95_of(steps),
+            positives=steps.all_positives,
+            negatives=steps.all_negatives,
         )
+
+    def curve(self) -> Curve:
+        """One point per distinct score of an anomalous pixel. Raises as `compute` does."""
+        return curve_of(*self._steps())
+
+    def _steps(self) -> tuple[np.ndarray, Steps]:
+        known = np.concatenate([np.empty(0, np.float32), *self.known])
+        anomalous = np.concatenate([np.empty(0, np.float32), *self.anomalous])
+        check_counts(anomalous.size, known.size)
+        return exact_steps(known, anomalous)
 
 
 class ScoreHistogram:
@@ -115,25 +102,13 @@ class ScoreHistogram:
 
     def update(self, frame: FrameResult) -> None:
         """Add a frame. Raises MetricError for NaN at a pixel that is not void, and odd labels."""
-        has_void = check_label(frame.label)
-        score, label = frame.score, frame.label
-        if _check_score(frame):  # NaN at void pixels
-            seen = label != VOID
-            score, label, has_void = score[seen], label[seen], False
-        if score.size == 0:
-            return
-        bins = self._bins(score)
-        first, last = int(bins.min()), int(bins.max())
-        width = last - first + 1
-        bins -= first
-        # One pass counts all: `width` bins of known pixels, as many of anomalous ones, one of void.
-        kind = (label & 3).astype(np.int32)  # 0, 1, and 3 for void
-        kind *= width
-        bins += kind
-        if has_void:
-            np.minimum(bins, 2 * width, out=bins)
-        counts = np.bincount(bins.ravel(), minlength=2 * width)
-        self._add(first, counts[:width], counts[width : 2 * width])
+        known, anomalous = split_scores(frame.score, frame.label)
+        first, counts = self._counts(known)
+        place = self._place(first, counts.size)
+        self.known[place] += counts
+        first, counts = self._counts(anomalous)
+        place = self._place(first, counts.size)
+        self.anomalous[place] += counts
 
     def merge(self, other: ScoreHistogram) -> None:
         """Add what another worker counted. Raises MetricError when the bins differ."""
@@ -141,108 +116,74 @@ class ScoreHistogram:
             raise MetricError(
                 f"cannot merge histograms of {self.bits} and {other.bits} bits: use one setting"
             )
-        self._add(other.first, other.known, other.anomalous)
+        place = self._place(other.first, other.known.size)
+        self.known[place] += other.known
+        self.anomalous[place] += other.anomalous
 
     def compute(self) -> PixelScores:
         """Raises MetricError without a positive or without a negative."""
         negatives, positives = int(self.known.sum()), int(self.anomalous.sum())
-        _check_counts(positives, negatives)
+        check_counts(positives, negatives)
         bins = np.flatnonzero(self.anomalous)[::-1]
         below = np.cumsum(self.known)[bins]  # up to and with the bin
-        steps = _Steps(
+        steps = Steps(
             positives=self.anomalous[bins],
             tied=self.known[bins],
             above=negatives - below,
             all_positives=positives,
             all_negatives=negatives,
         )
-        ap = _ap(steps)
+        ap = ap_of(steps)
         lowest, highest = _ap_bounds(steps)
         return PixelScores(
             ap=ap,
-            auroc=_auroc(steps),
-            fpr95=_fpr95(steps),
+            auroc=auroc_of(steps),
+            fpr95=fpr95_of(steps),
             positives=positives,
             negatives=negatives,
             ap_error=max(ap - lowest, highest - ap, 0.0),
             auroc_error=float(np.sum(steps.positives / positives * (steps.tied / negatives)) / 2),
-            fpr95_error=float(steps.tied[_first_step(steps)] / negatives),
+            fpr95_error=float(steps.tied[step_of_fpr95(steps)] / negatives),
         )
 
-    def _add(self, first: int, known: np.ndarray, anomalous: np.ndarray) -> None:
-        """Add counts int64 [n] of the bins from `first` on."""
-        if known.size == 0:
-            return
+    def _place(self, first: int, size: int) -> slice:
+        """Where the counts of `size` bins from `first` on lie; widens the counts to hold them."""
+        if size == 0:
+            return slice(0)
         if self.known.size == 0:
             self.first = first
         start = min(self.first, first)
-        end = max(self.first + self.known.size, first + known.size)
+        end = max(self.first + self.known.size, first + size)
         if end - start > self.known.size:
             wider = np.zeros((2, end - start), np.int64)
             old = slice(self.first - start, self.first - start + self.known.size)
             wider[0, old], wider[1, old] = self.known, self.anomalous
             self.first, self.known, self.anomalous = start, wider[0], wider[1]
-        place = slice(first - self.first, first - self.first + known.size)
-        self.known[place] += known
-        self.anomalous[place] += anomalous
+        return slice(first - self.first, first - self.first + size)
 
-    def _bins(self, score: np.ndarray) -> np.ndarray:
-        """Order-preserving bin of each float32: int32, a new array.
+    def _counts(self, scores: np.ndarray) -> tuple[int, np.ndarray]:
+        """The lowest bin of float32 [n] and the counts, int64, from it to the highest.
 
         Read as integers, floats rise with their value above zero and fall with it below; flipping
         all bits but the sign of the negative ones makes the order whole.
         """
-        bits = np.add(score, np.float32(0)).view(np.int32)  # makes -0.0 and 0.0 the same number
-        np.right_shift(bits, _FLOAT_BITS - self.bits, out=bits)
-        half = 1 << (self.bits - 1)
+        if scores.size == 0:
+            return 0, np.zeros(0, np.int64)
+        bits = scores.view(np.int32)
         if bits.min() < 0:
-            bits ^= (bits >> (_FLOAT_BITS - 1)) & np.int32(half - 1)
-        bits += np.int32(half)
-        return bits
+            bits = np.add(scores, np.float32(0)).view(np.int32)  # -0.0 and 0.0 are one number
+            flip = bits >> np.int32(_FLOAT_BITS - 1)
+            flip &= np.int32((1 << (_FLOAT_BITS - 1)) - 1)
+            bits ^= flip
+        shift = np.int32(_FLOAT_BITS - self.bits)
+        first = int(bits.min() >> shift)
+        bins = np.empty(bits.size, np.intp)  # what bincount would copy other integers to
+        np.right_shift(bits, shift, out=bins)
+        bins -= first
+        return first + (1 << (self.bits - 1)), np.bincount(bins)
 
 
-def _check_score(frame: FrameResult) -> bool:
-    """Whether NaN occurs, at void pixels; anywhere else it is a MetricError."""
-    if not np.isnan(frame.score.min(initial=0)):
-        return False
-    bad = int(np.count_nonzero(np.isnan(frame.score) & (frame.label != VOID)))
-    if bad:
-        raise MetricError(
-            f"the score is NaN at {bad} pixels that are not void; expected a number at each: fill "
-            "what the network did not look at, or label it void"
-        )
-    return True
-
-
-def _check_counts(positives: int, negatives: int) -> None:
-    if positives == 0 or negatives == 0:
-        raise MetricError(
-            f"pixel metrics need anomalous and known pixels; found {positives} anomalous and "
-            f"{negatives} known ones in all frames: check the labels (0 known, 1 anomaly)"
-        )
-
-
-def _ap(steps: _Steps) -> float:
-    detected = steps.detected
-    precision = detected / (detected + steps.above + steps.tied)
-    return float(np.sum(steps.positives / steps.all_positives * precision))
-
-
-def _auroc(steps: _Steps) -> float:
-    below = (steps.all_negatives - steps.above - steps.tied / 2) / steps.all_negatives
-    return float(np.sum(steps.positives / steps.all_positives * below))
-
-
-def _first_step(steps: _Steps) -> int:
-    return int(np.argmax(steps.detected / steps.all_positives >= TPR_OF_INTEREST))
-
-
-def _fpr95(steps: _Steps) -> float:
-    at = _first_step(steps)
-    return float((steps.above[at] + steps.tied[at]) / steps.all_negatives)
-
-
-def _ap_bounds(steps: _Steps) -> tuple[float, float]:
+def _ap_bounds(steps: Steps) -> tuple[float, float]:
     """Lowest and highest AP over all orders that the pixels within each bin may have.
 
     With a detected and b negatives above the bin, p positives and n negatives in it, the i-th of

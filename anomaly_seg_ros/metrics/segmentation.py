@@ -16,13 +16,18 @@ class SegmentationScores:
 
     iou: float64 [classes], TP / (TP + FP + FN), NaN for a class neither labelled nor predicted.
     miou: mean IoU of the classes that are labelled anywhere. accuracy: share of the labelled pixels
-    that are right. pixels: how many were labelled.
+    that are right. pixels: how many were labelled. class_accuracy: float64 [classes], TP /
+    (TP + FN), NaN for a class not labelled; mean_accuracy: its mean over the others.
+    frequency_weighted_iou: mean IoU weighted with how often a class is labelled.
     """
 
     miou: float
     iou: np.ndarray
     accuracy: float
     pixels: int
+    class_accuracy: np.ndarray
+    mean_accuracy: float
+    frequency_weighted_iou: float
 
 
 class ConfusionMatrix:
@@ -65,11 +70,16 @@ class ConfusionMatrix:
         right = np.diag(self.counts)
         union = labelled + self.counts[:, :-1].sum(axis=0) - right
         iou = np.divide(right, union, out=np.full(self.classes, np.nan), where=union > 0)
+        seen = labelled > 0
+        accuracy = np.divide(right, labelled, out=np.full(self.classes, np.nan), where=seen)
         return SegmentationScores(
-            miou=float(iou[labelled > 0].mean()),
+            miou=float(iou[seen].mean()),
             iou=iou,
             accuracy=float(right.sum() / labelled.sum()),
             pixels=int(labelled.sum()),
+            class_accuracy=accuracy,
+            mean_accuracy=float(accuracy[seen].mean()),
+            frequency_weighted_iou=float((labelled * iou)[seen].sum() / labelled.sum()),
         )
 
     def _refuse(self, odd: np.ndarray, kind: str) -> None:

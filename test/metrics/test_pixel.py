@@ -219,6 +219,31 @@ def test_fpr95_is_read_where_the_recall_is_exactly_95_percent() -> None:
         assert accumulator.compute().fpr95 == 0.25  # 19 of 20 are found at 5.0, after one of four
 
 
+def test_the_curve_has_a_point_for_each_score_of_an_anomaly() -> None:
+    exact = ExactScores()
+    exact.update(frame_of([(0.75, 1), (0.5, 0), (0.5, 1), (0.25, 0), (0.125, 1), (0.0, 0)]))
+    curve = exact.curve()
+    np.testing.assert_array_equal(curve.thresholds, [np.inf, 0.75, 0.5, 0.125])
+    np.testing.assert_array_equal(curve.recall, [0, 1 / 3, 2 / 3, 1])
+    np.testing.assert_array_equal(curve.fpr, [0, 0, 1 / 3, 2 / 3])
+    np.testing.assert_array_equal(curve.precision, [1, 1, 2 / 3, 3 / 5])
+
+
+def test_what_happens_to_a_frame_later_does_not_matter() -> None:
+    frame = frame_of([(0.5, 0), (0.75, 0)])
+    for metric in (ExactScores, ScoreHistogram):
+        accumulator = metric()
+        accumulator.update(frame_of([(0.5, 0), (0.75, 0)]))
+        accumulator.update(frame_of([(0.625, 1)]))
+        before = accumulator.compute()
+        accumulator = metric()
+        accumulator.update(frame)
+        frame.score[:] += 1
+        accumulator.update(frame_of([(0.625, 1)]))
+        assert accumulator.compute() == before
+        frame.score[:] -= 1
+
+
 def test_update_leaves_the_frame_alone() -> None:
     frame = frame_of([(-0.5, 1), (0.5, 0), (0.25, 255)])
     before = copy.deepcopy((frame.score, frame.label))

@@ -63,6 +63,15 @@ def test_a_pixel_without_prediction_is_a_miss_and_no_false_find() -> None:
     assert scores.accuracy == 0.75
 
 
+def test_classes_are_averaged_alike_or_by_how_often_they_occur() -> None:
+    matrix = ConfusionMatrix(4)
+    matrix.update(frame_of([(0, 0), (0, 0), (1, 0), (1, 1), (2, 255), (3, 0)]))
+    scores = matrix.compute()
+    np.testing.assert_array_equal(scores.class_accuracy, [0.5, 1.0, np.nan, np.nan])
+    assert scores.mean_accuracy == 0.75
+    assert scores.frequency_weighted_iou == pytest.approx(4 / 5 * 2 / 4 + 1 / 5 * 1 / 2)
+
+
 def test_ids_beyond_the_classes_are_refused() -> None:
     with pytest.raises(MetricError, match=r"true classes hold the ids \[4, 9\]; expected 0 to 3"):
         ConfusionMatrix(4).update(frame_of([(0, 4), (0, 9), (0, 255)]))
