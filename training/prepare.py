@@ -1,79 +1,109 @@
-"""`python -m training prepare`: datasets that are made, not downloaded."""
+"""`python -m training prepare`: datasets found, checked, made and converted."""
 
 from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from functools import partial
+import re
 from pathlib import Path
 from typing import Any
 
-import cv2
-from tqdm import tqdm
+from training.data import bdd_anomaly, procedural
+from training.data.catalogue import ANOMALY_SETS
+from training.data.conversion import FORMATS, Conversion, convert
+from training.data.inspection import inspect
 
-from anomaly_seg_ros.scenes import RoadSequence
+EXAMPLES = """ROOT is the folder that holds the datasets. Stopped runs go on with the same command.
 
-SCENE_SIZE = (384, 640)
-FIRST_SEED = {"train": 0, "val": 100_000}  # far apart: no scene is in both
-SEQUENCES = {"train": 120, "val": 30}
-FRAMES = {"train": (0, 20, 45), "val": (10,)}  # of each sequence, at 15 frames/s
-EXAMPLES = """example:
+examples:
+  python -m training prepare check road_anomaly21 ../data
+  python -m training prepare check cityscapes/val ../data --read
   python -m training prepare procedural ../data
-Renders what is missing: a stopped run goes on with the same command.
+  python -m training prepare bdd_anomaly ../data
+  python -m training prepare convert cityscapes/train ../data --out ../data/small --size 1024x512
 """
+DATASETS = f"DATASET is NAME, NAME/SPLIT or folder:PATH; names are {', '.join(ANOMALY_SETS)}."
 
 
 def add_parser(subparsers: Any) -> None:
     """Add the verb `prepare`."""
     parser = subparsers.add_parser(
         "prepare",
-        help="make a dataset: procedural scenes",
+        help="check, make and convert datasets",
+        description=__doc__,
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("name", choices=sorted(PREPARATIONS))
-    parser.add_argument("root", type=Path, help="folder that holds the datasets")
-    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    parser.set_defaults(handler=run)
+    actions = parser.add_subparsers(required=True, metavar="ACTION")
+
+    check = actions.add_parser(
+        "check",
+        help="say how many frames a dataset has, or what is missing and how to get it",
+        description=f"Frames per split, or all that is missing or wrong. {DATASETS}",
+    )
+    check.add_argument("dataset", metavar="DATASET", help="NAME means all its splits")
+    _add_common(check, _check)
+    check.add_argument("--read", action="store_true", help="read every image and label too")
+
+    convert_action = actions.add_parser(
+        "convert",
+        help="write a dataset as images/ and labels/ at another size",
+        description=(
+            "Images are antialiased, labels nearest; the result opens as folder:DIR, with its"
+            f" classes where the dataset names them. {DATASETS}"
+        ),
+    )
+    convert_action.add_argument("dataset", metavar="DATASET", help="NAME means its first split")
+    _add_common(convert_action, _convert)
+    convert_action.add_argument("--out", type=Path, required=True, help="folder to write")
+    convert_action.add_argument("--size", type=_size, help="WIDTHxHEIGHT (default: as stored)")
+    convert_action.add_argument("--format", choices=FORMATS, default="webp", help="of the images")
+    convert_action.add_argument("--quality", type=int, default=90, help="1..100, not for png")
+
+    _add_common(
+        actions.add_parser("procedural", help="draw the procedural training scenes"), _procedural
+    )
+    _add_common(
+        actions.add_parser("bdd_anomaly", help="split BDD100K's labels into BDD-Anomaly"),
+        _bdd_anomaly,
+    )
 
 
-def run(args: argparse.Namespace) -> int:
-    """Prepare; returns 0."""
-    PREPARATIONS[args.name](args.root, args.workers)
+def _add_common(parser: argparse.ArgumentParser, handler: Any) -> None:
+    parser.add_argument("root", metavar="ROOT", type=Path, help="folder that holds the datasets")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes")
+    parser.set_defaults(handler=handler)
+
+
+def _size(text: str) -> tuple[int, int]:
+    match = re.fullmatch(r"([1-9]\d*)x([1-9]\d*)", text)
+    if match is None:
+        raise argparse.ArgumentTypeError(f"{text!r} is not WIDTHxHEIGHT, such as 1024x512")
+    return int(match[1]), int(match[2])
+
+
+def _check(args: argparse.Namespace) -> int:
+    """Print the findings; 2 where a split is missing or wrong."""
+    findings = inspect(args.dataset, args.root, read=args.read, workers=args.workers)
+    for finding in findings:
+        print(finding)
+    return 2 if any(finding.errors for finding in findings) else 0
+
+
+def _convert(args: argparse.Namespace) -> int:
+    conversion = Conversion(args.size, args.format, args.quality)
+    count = convert(args.dataset, args.root, args.out, conversion, args.workers)
+    print(f"folder:{args.out}: {count} frames")
     return 0
 
 
-def procedural(root: Path, workers: int) -> None:
-    """Render scenes to root/procedural/{train,val} and {train,val}annot."""
-    for split, count in SEQUENCES.items():
-        folders = [root / "procedural" / split, root / "procedural" / f"{split}annot"]
-        for folder in folders:
-            folder.mkdir(parents=True, exist_ok=True)
-        render = partial(_render_sequence, folders[0], folders[1], FRAMES[split])
-        seeds = range(FIRST_SEED[split], FIRST_SEED[split] + count)
-        with ProcessPoolExecutor(workers) as pool:
-            list(tqdm(pool.map(render, seeds), total=count, desc=f"procedural {split}"))
+def _procedural(args: argparse.Namespace) -> int:
+    procedural.render(args.root, args.workers)
+    return 0
 
 
-def _render_sequence(images: Path, labels: Path, frames: tuple[int, ...], seed: int) -> None:
-    cv2.setNumThreads(1)
-    names = [f"{seed:06d}_{index:03d}" for index in frames]
-    # The image is written last: where it is, its label is whole.
-    if all((images / f"{name}.jpg").is_file() for name in names):
-        return
-    sequence = RoadSequence(seed, size=SCENE_SIZE, anomalies=False)
-    for name, index in zip(names, frames, strict=True):
-        frame = sequence.frame(index)
-        cv2.imwrite(str(labels / f"{name}.png"), frame.labels)
-        draft = images / f".{name}.jpg"
-        cv2.imwrite(
-            str(draft),
-            cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR),
-            [cv2.IMWRITE_JPEG_QUALITY, 92],
-        )
-        draft.replace(images / f"{name}.jpg")
-
-
-PREPARATIONS: dict[str, Callable[[Path, int], None]] = {"procedural": procedural}
+def _bdd_anomaly(args: argparse.Namespace) -> int:
+    splits = bdd_anomaly.build_splits(args.root, args.workers)
+    counts = ", ".join(f"{len(frames)} {split}" for split, frames in splits.frames.items())
+    print(f"labels read as {splits.encoding}; frames: {counts}")
+    return 0

@@ -18,7 +18,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from anomaly_seg_ros.backends import Runner
@@ -28,12 +27,13 @@ from anomaly_seg_ros.classes import CITYSCAPES
 from anomaly_seg_ros.detector import Detector
 from anomaly_seg_ros.imaging import Fitting
 from anomaly_seg_ros.metrics import FalseRegions
-from training.data.labelled_frames import camvid, idd_lite, procedural
+from training.checkpoints import open_obsnet
+from training.data.camvid import camvid
+from training.data.catalogue import open_dataset
+from training.data.idd_lite import idd_lite
+from training.data.procedural import procedural
 from training.export import export_stages
-from training.measure import pasted
 from training.methods.obsnet.pipeline import Observation, Segmentation
-from training.networks.light_observer import LightObserver
-from training.networks.light_pyramid import LightPyramid
 
 ROAD = 0
 MIN_REGION = 200  # camera pixels: what counts as a false region
@@ -100,10 +100,7 @@ def add_parser(subparsers: Any) -> None:
 def run(args: argparse.Namespace) -> int:
     """Export, calibrate, write; returns 0."""
     height, width = (int(side) for side in args.size.split("x"))
-    state = torch.load(args.checkpoint, map_location="cpu", weights_only=True)["state_dict"]
-    segmentation, observer = LightPyramid(), LightObserver()
-    segmentation.load_state_dict(_part(state, "segmentation."))
-    observer.load_state_dict(_part(state, "observer."))
+    segmentation, observer = open_obsnet(args.checkpoint)
     stages = [Segmentation(segmentation), Observation(observer)]
     frames = camvid(args.data, "val")
     images = [
@@ -122,12 +119,6 @@ def run(args: argparse.Namespace) -> int:
     print(f"{bundle.folder}: {size / 1e6:.1f} MB, parity {exported[0].description['files'][0]}")
     print(json.dumps(points, indent=2))
     return 0
-
-
-def _part(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
-    return {
-        key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)
-    }
 
 
 def describe(stages: list[dict[str, Any]], height: int, width: int, fit: str) -> dict[str, Any]:
@@ -185,10 +176,12 @@ def calibrate(
     cells = np.concatenate([frame.arrays["score"].ravel() for frame in normal])
     quantiles = [round(float(value), 6) for value in np.quantile(cells, QUANTILES)]
     unknown = []
-    for image, label in pasted(data, "val"):
-        score = detector.detect(image, wanted=("score",))[0].score
+    pasted = open_dataset("camvid_pasted/val", data)
+    for index in tqdm(range(len(pasted.names)), desc=f"calibrate on {pasted.title}"):
+        sample = pasted.read(index)
+        score = detector.detect(sample.image, wanted=("score",))[0].score
         assert score is not None  # it was wanted
-        unknown.append(score[label == 1])
+        unknown.append(score[sample.anomaly == 1])
     tpr95 = float(np.quantile(np.concatenate(unknown), 0.05))
     replay = Replay(detector.runner.describe())
     detector.close()

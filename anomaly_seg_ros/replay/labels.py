@@ -161,29 +161,7 @@ class FolderLabels(LabelSource):
         return key if key in self.files else None
 
     def read(self, key: Hashable) -> np.ndarray:
-        file = self.files[key]
-        try:
-            raw = file.read_bytes()
-            _refuse_expanded_png(raw, file)
-            data = np.frombuffer(raw, np.uint8)
-            image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-        except (OSError, cv2.error) as error:
-            raise EncodingError(f"{file.name}: cannot be read: {error}") from error
-        if image is None:
-            raise EncodingError(f"{file.name}: {data.size} bytes that are no picture, or damaged")
-        if image.ndim == 3 and image.shape[2] >= 3:
-            if (
-                not (image[..., 0] == image[..., 1]).all()
-                or not (image[..., 1] == image[..., 2]).all()
-            ):
-                raise ReplayError(
-                    f"{file}: a colour or palette picture; expected one gray channel whose values"
-                    " are label ids. Save the ids as 8-bit gray PNG."
-                )
-            image = image[..., 0]
-        if image.dtype not in (np.uint8, np.uint16) or image.ndim != 2:
-            raise ReplayError(f"{file}: {image.dtype} {list(image.shape)}; expected 8-bit gray")
-        return np.ascontiguousarray(image)
+        return read_label(self.files[key])
 
     def name(self, key: Hashable) -> str:
         return self.files[key].name
@@ -275,6 +253,33 @@ def open_labels(
         + ("; it is a file" if folder.exists() else "; it does not exist")
         + "."
     )
+
+
+def read_label(file: Path) -> np.ndarray:
+    """Label ids of a single-channel picture, uint8 or uint16 [H, W], exactly as stored.
+
+    Raises EncodingError for a file that cannot be read, ReplayError for a picture that does not
+    hold ids: colours, a palette, fewer than 8 bits.
+    """
+    try:
+        raw = file.read_bytes()
+        _refuse_expanded_png(raw, file)
+        data = np.frombuffer(raw, np.uint8)
+        image = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+    except (OSError, cv2.error) as error:
+        raise EncodingError(f"{file.name}: cannot be read: {error}") from error
+    if image is None:
+        raise EncodingError(f"{file.name}: {data.size} bytes that are no picture, or damaged")
+    if image.ndim == 3 and image.shape[2] >= 3:
+        if not (image[..., 0] == image[..., 1]).all() or not (image[..., 1] == image[..., 2]).all():
+            raise ReplayError(
+                f"{file}: a colour or palette picture; expected one gray channel whose values"
+                " are label ids. Save the ids as 8-bit gray PNG."
+            )
+        image = image[..., 0]
+    if image.dtype not in (np.uint8, np.uint16) or image.ndim != 2:
+        raise ReplayError(f"{file}: {image.dtype} {list(image.shape)}; expected 8-bit gray")
+    return np.ascontiguousarray(image)
 
 
 def _refuse_expanded_png(raw: bytes, file: Path) -> None:

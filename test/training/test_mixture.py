@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 import torch
 
+from training.data.camvid import camvid
+from training.data.cityscapes import cityscapes256
 from training.data.label_spaces import OUTLIER, VOID
-from training.data.labelled_frames import DatasetError, camvid, cityscapes256
+from training.data.labelled_frames import DatasetError
 from training.data.mixture import Mixture, MixtureSettings
 from training.data.validation import SegmentationFrames
 

@@ -1,1 +1,1 @@
-"""Datasets of labelled road scenes, label spaces, augmentation and outlier pasting."""
+"""Datasets (`catalogue.py` lists them), label spaces, augmentation and outlier pasting."""

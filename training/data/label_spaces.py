@@ -1,7 +1,9 @@
 """How the label ids of a dataset fold the 19 Cityscapes train ids of our networks.
 
 A dataset with coarser classes supervises sums of class probabilities: the loss of a pixel labelled
-with group g is -log sum(p_c for c in g), so every set can train the same 19 outputs.
+with group g is -log sum(p_c for c in g), so every set of `SPACES` can train the same 19 outputs.
+The other spaces have classes that Cityscapes lacks (an empty group) or lack some of its classes:
+predictions can be folded for measuring, but the 19 outputs cannot be trained.
 """
 
 from __future__ import annotations
@@ -82,3 +84,44 @@ IDD_LITE = LabelSpace(
     ("drivable", "non_drivable", "living", "vehicle", "roadside", "far", "sky"),
 )
 SPACES = (CITYSCAPES, CAMVID, IDD_LITE)
+"""What the 19 outputs are trained on; a training crop names its space by position."""
+
+# StreetHazards' 13 classes, which are CARLA's. There, "unlabelled" is mostly sky, "vehicle" has
+# everything that drives and "pedestrian" those who ride it.
+STREET_HAZARDS = LabelSpace(
+    "street_hazards",
+    (
+        (10,),
+        (2,),
+        (4,),
+        (),
+        (11, 12),
+        (5,),
+        (),
+        (0,),
+        (1,),
+        (8, 9),
+        (13, 14, 15, 16, 17, 18),
+        (3,),
+        (6, 7),
+    ),
+    (
+        "unlabelled",
+        "building",
+        "fence",
+        "other",
+        "pedestrian",
+        "pole",
+        "road_line",
+        "road",
+        "sidewalk",
+        "vegetation",
+        "vehicle",
+        "wall",
+        "sign",
+    ),
+)
+# BDD-Anomaly: the train ids without train, motorcycle and bicycle, which are its anomalies.
+BDD_ANOMALY = LabelSpace("bdd_anomaly", CITYSCAPES.groups[:16], CITYSCAPES.names[:16])
+
+BY_NAME = {space.name: space for space in (*SPACES, STREET_HAZARDS, BDD_ANOMALY)}

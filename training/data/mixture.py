@@ -12,8 +12,9 @@ import torch
 from torch.utils.data import Dataset
 
 from training.data.augmentation import random_view, vary_camera, vary_class_colours
+from training.data.catalogue import TRAINING_SETS
 from training.data.label_spaces import CITYSCAPES, SPACES, VOID
-from training.data.labelled_frames import DATASETS, LabelledFrames
+from training.data.labelled_frames import LabelledFrames
 from training.data.outliers import Cutouts, paste_outlier
 
 RARE_CLASSES = (3, 4, 6, 7, 12, 14, 15, 16, 17, 18)
@@ -22,7 +23,7 @@ TWO_WHEELERS = (12, 17, 18)  # riders and what they ride move together
 
 @dataclass(frozen=True)
 class MixtureSettings:
-    """What a crop is made of; `weights` names datasets of `labelled_frames.DATASETS`."""
+    """What a crop is made of; `weights` names datasets of `catalogue.TRAINING_SETS`."""
 
     weights: Mapping[str, float]
     crop: tuple[int, int] = (288, 480)
@@ -43,7 +44,7 @@ class Mixture(Dataset):
         self, root: Path, settings: MixtureSettings, *, length: int, seed: int, epoch: int
     ) -> None:
         self.settings, self.length, self.seed, self.epoch = settings, length, seed, epoch
-        self.sets = [DATASETS[name](root, "train") for name in settings.weights]
+        self.sets = [TRAINING_SETS[name](root, "train") for name in settings.weights]
         weights = np.array(list(settings.weights.values()), float)
         self.shares = weights / weights.sum()
         with_outliers = len(settings.outliers) > 1
@@ -114,7 +115,7 @@ def rare_frames(root: Path, minimum: int = 40) -> dict[int, np.ndarray]:
     cache = _RARE_CACHE.get(root)
     if cache is not None:
         return cache
-    frames = DATASETS["cityscapes256"](root, "train")
+    frames = TRAINING_SETS["cityscapes256"](root, "train")
     counts = np.zeros((frames.count, len(CITYSCAPES.groups)), np.int64)
     for index in range(frames.count):
         histogram = np.bincount(frames.read(index)[1].ravel(), minlength=256)

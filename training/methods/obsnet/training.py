@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
+from training.data.cityscapes import cityscapes256
 from training.data.label_spaces import CITYSCAPES, OUTLIER, SPACES, VOID
-from training.data.labelled_frames import cityscapes256
 from training.data.mixture import Mixture, MixtureSettings
 from training.data.validation import SegmentationFrames
 from training.methods.obsnet.attacks import local_attack, random_patches
