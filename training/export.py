@@ -44,13 +44,18 @@ class ExportedStage:
 
 
 def export_stages(
-    stages: Sequence[Stage], images: Sequence[np.ndarray], folder: Path
+    stages: Sequence[Stage],
+    images: Sequence[np.ndarray],
+    folder: Path,
+    *,
+    gate: Gate = SAME_MATHS,
+    rounded: bool = True,
 ) -> list[ExportedStage]:
     """Write STAGE.onnx for each stage and compare the chain with torch on real `images`.
 
     images: uint8 [1, H, W, 3] RGB at the bundle's input size, the first one is the example input.
-    The graphs must first equal torch (SAME_MATHS); then their weights are stored in fp16 and cast
-    to fp32 in the graph, and the chain is compared again (ROUNDED_WEIGHTS).
+    The graphs must equal torch within `gate`; then, if `rounded`, their weights are stored in fp16
+    and cast to fp32 in the graph, and the chain is compared again (ROUNDED_WEIGHTS).
     Raises BundleError when labels or scores differ by more than a gate.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -84,15 +89,18 @@ def export_stages(
         description = {"name": stage.name, "inputs": list(stage.inputs), "outputs": outputs}
         exported.append(ExportedStage(file, description))
     files = [stage.file for stage in exported]
-    exact = compare(stages, files, images, SAME_MATHS)
+    parity = compare(stages, files, images, gate)
     for file in files:
         model = onnx.load(file)
-        store_as_half(model)
+        if rounded:
+            store_as_half(model)
         _forget_origin(model)
         onnx.checker.check_model(model)
         onnx.save(model, file)
-    parity = compare(stages, files, images, ROUNDED_WEIGHTS)
-    parity["score_max_error_before_rounding"] = exact["score_max_error"]
+    if rounded:
+        before = parity["score_max_error"]
+        parity = compare(stages, files, images, ROUNDED_WEIGHTS)
+        parity["score_max_error_before_rounding"] = before
     for done in exported:
         done.description["files"] = [{"precision": "fp32", "for": "any", "parity": parity}]
     return exported
