@@ -6,14 +6,23 @@ import argparse
 import sys
 
 from anomaly_seg_ros.errors import AnomalySegError
-from training import bench, fit, measure, prepare, release
+from training import bench, bench_metrics, fit, import_weights, prepare, release
+from training.benchmark import command as benchmark
 
 
 def main() -> int:
     """Run one verb; 2 and one line on stderr for a mistake of the user."""
     parser = argparse.ArgumentParser(prog="python -m training", description=__doc__)
     subparsers = parser.add_subparsers(required=True, metavar="VERB")
-    for verb in (prepare, fit, release, measure, bench):
+    for verb in (
+        prepare,
+        fit,
+        release,
+        import_weights,
+        benchmark,
+        bench,
+        bench_metrics,
+    ):
         verb.add_parser(subparsers)
     args = parser.parse_args()
     try:

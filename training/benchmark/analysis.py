@@ -143,8 +143,11 @@ class Analysis:
             ),
         )
 
-    def breakdowns(self, class_names: tuple[str, ...]) -> list[Breakdown]:
-        """How objects of each size are found, and which known classes are marked."""
+    def breakdowns(self, class_names: tuple[str, ...], kind: str) -> list[Breakdown]:
+        """How objects of each size are found, and which known pixels are marked, by class.
+
+        kind: "class", or "predicted class" where true ones are not known.
+        """
         if not self.has_both:
             return []
         total = _coarse(self.total)
@@ -163,7 +166,7 @@ class Analysis:
             name = class_names[class_id] if class_id < len(class_names) else f"class {class_id}"
             classes.append({"part": name, "share": counted / all_known, "false": above / counted})
         made = [Breakdown("size", sizes, SIZE_COLUMNS)]
-        return [*made, Breakdown("class", classes, CLASS_COLUMNS)] if classes else made
+        return [*made, Breakdown(kind, classes, CLASS_COLUMNS)] if classes else made
 
     def cost(self) -> dict[str, float]:
         """Seconds per frame: median and 95th percentile of the whole, median of each part."""

@@ -108,8 +108,8 @@ class Contender(ABC):
     """Opened in one worker."""
 
     @abstractmethod
-    def predict(self, image: np.ndarray, space: LabelSpace | None) -> Prediction:
-        """image: uint8 [H, W, 3] RGB. space: the ids that `predicted` is to be in, if any."""
+    def predict(self, image: np.ndarray, space: LabelSpace) -> Prediction:
+        """image: uint8 [H, W, 3] RGB. space: the ids that `predicted` is to be in."""
 
 
 def open_contender(spec: ContenderSpec) -> Contender:
@@ -176,11 +176,11 @@ class _BundleContender(Contender):
         self.detector.warmup()
         self.space = space_of(self.detector.bundle)
 
-    def predict(self, image: np.ndarray, space: LabelSpace | None) -> Prediction:
+    def predict(self, image: np.ndarray, space: LabelSpace) -> Prediction:
         wanted = ["score", "mask"]
-        if space is not None and space == self.space:
+        if space == self.space:
             wanted.append("labels")
-        elif space is not None and self.space is CITYSCAPES:
+        elif self.space is CITYSCAPES:
             wanted.append("logits")
         begin = time.perf_counter()
         found = self.detector.detect([image], wanted)[0]
@@ -188,7 +188,6 @@ class _BundleContender(Contender):
         assert found.score is not None and found.mask is not None  # both were wanted
         predicted = found.labels
         if "logits" in wanted:
-            assert space is not None
             spec = self.detector.bundle.input
             size = (image.shape[0], image.shape[1])
             fitting = Fitting(size, (spec.height, spec.width), spec.fit, spec.antialias)
@@ -199,7 +198,8 @@ class _BundleContender(Contender):
             score=np.nan_to_num(found.score, nan=LOWEST),
             predicted=predicted,
             mask=found.mask > 0,
-            seconds={**found.seconds, "total": total},
+            # "run" is the sum of the stages.
+            seconds={k: v for k, v in found.seconds.items() if k != "run"} | {"total": total},
         )
 
 
@@ -210,7 +210,7 @@ class _BaselineContender(Contender):
         self.segmenter = segmenter_of(spec)
         self.baseline = baseline_of(spec, self.segmenter)
 
-    def predict(self, image: np.ndarray, space: LabelSpace | None) -> Prediction:
+    def predict(self, image: np.ndarray, space: LabelSpace) -> Prediction:
         pixels = torch.from_numpy(np.ascontiguousarray(image))[None]
         size = (image.shape[0], image.shape[1])
         begin = time.perf_counter()
@@ -233,7 +233,7 @@ class _CheckpointContender(Contender):
         stages = (Segmentation(segmentation), Observation(observer))
         self.stages = [stage.to(self.device).eval() for stage in stages]
 
-    def predict(self, image: np.ndarray, space: LabelSpace | None) -> Prediction:
+    def predict(self, image: np.ndarray, space: LabelSpace) -> Prediction:
         size = (image.shape[0], image.shape[1])
         assert self.segmenter.size is not None
         begin = time.perf_counter()
@@ -272,7 +272,7 @@ class _PythonContender(Contender):
                 "holds the module, or install it"
             ) from error
 
-    def predict(self, image: np.ndarray, space: LabelSpace | None) -> Prediction:
+    def predict(self, image: np.ndarray, space: LabelSpace) -> Prediction:
         begin = time.perf_counter()
         made = self.model.predict(image)
         total = time.perf_counter() - begin
@@ -280,7 +280,7 @@ class _PythonContender(Contender):
         _check(self.source, "score", score, np.float32, image.shape[:2])
         if labels is not None:
             _check(self.source, "labels", labels, np.uint8, image.shape[:2])
-            labels = fold_labels(labels, space) if space is not None else None
+            labels = fold_labels(labels, space)
         return Prediction(score, labels, None, {"run": total, "total": total})
 
 
@@ -297,11 +297,9 @@ def _in_space(
     segmenter: Segmenter,
     pixels: torch.Tensor,
     size: tuple[int, int],
-    space: LabelSpace | None,
+    space: LabelSpace,
 ) -> np.ndarray | None:
     """Class ids uint8 [H, W] in `space`; folding coarser classes needs the probabilities again."""
-    if space is None:
-        return None
     if space == segmenter.space:
         wide = (size[1], size[0])
         return cv2.resize(labels, wide, interpolation=cv2.INTER_NEAREST_EXACT)

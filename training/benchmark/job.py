@@ -22,6 +22,7 @@ from training.benchmark.results import BenchmarkError, Figure, Run
 from training.benchmark.scored_frames import DatasetRef
 from training.benchmark.tasks import NOTHING_YET, Task, chunks, predict_task, score_task
 from training.benchmark.workers import Workers
+from training.data.label_spaces import CITYSCAPES
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,9 @@ class Job:
                 figures[protocol.name] = protocol.measured(*both, analysis.pooled, counting)
         spread = analysis.spread()
         index_of = {name: index for index, name in self.frames}
-        space = self.dataset.space
+        space, kind = self.dataset.space, "class"
+        if space is None:
+            space, kind = CITYSCAPES, "predicted class"
         run = Run(
             contender=self.contender.name,
             dataset=self.dataset.name,
@@ -124,7 +127,7 @@ class Job:
             cost=analysis.cost(),
             curves=analysis.curves(),
             spread=spread,
-            breakdowns=analysis.breakdowns(space.names if space else ()),
+            breakdowns=analysis.breakdowns(space.names, kind),
             rows=analysis.rows,
             pictures=draw_pictures(
                 self.reference, self.store, analysis.rows, spread, index_of, self.out, pictures

@@ -84,7 +84,8 @@ def roc(curves: Mapping[str, Curves], order: Sequence[str], *, log: bool = False
 def score_spread(spread: Spread) -> Markup:
     """Share of the known and of the anomalous pixels per score bin, logarithmic."""
     low, high = spread.edges[0], spread.edges[-1]
-    ticks = tuple((at, f"{at:.3g}") for at in (low, (low + high) / 2, high))
+    digits = max(0, 2 - math.floor(math.log10(high - low)))
+    ticks = tuple((at, f"{at:.{digits}f}") for at in (low, (low + high) / 2, high))
     x = Axis("score", low, high, ticks)
     powers = range(-DECADES, 1)
     names = {0: "100 %", -1: "10", -2: "1", -3: "0.1", -4: "0.01", -5: "0.001"}

@@ -268,7 +268,7 @@ def protocols_for(
     if "streaming" in names and frames.times is None:
         raise BenchmarkError(
             f"protocol streaming needs the times of frames, which {frames.name} does not have: use "
-            "a recording such as procedural_anomalies"
+            "a recording such as procedural_recordings"
         )
     chosen = [PROTOCOLS[name] for name in dict.fromkeys(names)]
     if calibration is not None:

@@ -140,9 +140,10 @@ class DatasetInfo:
     @property
     def label(self) -> str:
         """Title with the split: "RoadAnomaly21 validation"."""
-        split = self.name.partition("/")[2]
-        split = "validation" if split == "val" else split
-        return self.title if split in self.title else f"{self.title} {split}"
+        split = "" if self.name.startswith("folder:") else self.name.partition("/")[2]
+        full = "validation" if split == "val" else split
+        words = [full if word == split else word for word in self.title.split()]
+        return " ".join(words if full in words or not full else [*words, full])
 
     @property
     def scored(self) -> str:

@@ -94,8 +94,9 @@ def benchmark(options: BenchmarkOptions, *, progress: Progress = no_progress) ->
                     f"{reference.spec}: {name} was left out: {reason}"
                     for name, reason in job.damaged.items()
                 ]
-            infos.append(_info(reference, scored))
-            tables += [_table(reference, protocol, scored) for protocol in protocols]
+            info = _info(reference, scored)
+            infos.append(info)
+            tables += [_table(info, protocol, scored) for protocol in protocols]
     return BenchmarkResults(
         title=options.title,
         version=__version__,
@@ -244,14 +245,13 @@ def _info(reference: DatasetRef, scored: Mapping[str, Scored]) -> DatasetInfo:
     )
 
 
-def _table(reference: DatasetRef, protocol: Protocol, scored: Mapping[str, Scored]) -> Table:
-    dataset = reference.open()
+def _table(info: DatasetInfo, protocol: Protocol, scored: Mapping[str, Scored]) -> Table:
     return Table(
-        dataset=dataset.name,
+        dataset=info.name,
         protocol=protocol.name,
-        title=f"{dataset.title}: {protocol.title}",
+        title=f"{info.label}: {protocol.title}",
         note=protocol.note,
         columns=protocol.columns,
         rows={name: entry.figures[protocol.name] for name, entry in scored.items()},
-        published=published_rows(dataset.name.partition("/")[0], protocol.name),
+        published=published_rows(info.name.partition("/")[0], protocol.name),
     )

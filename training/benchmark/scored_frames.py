@@ -133,14 +133,11 @@ def scored_frame(sample: AnomalySample, prediction: Prediction, store: Path) -> 
             f"{store}: the prediction of {sample.name} is {list(prediction.score.shape)}, the label"
             f" {list(sample.anomaly.shape)}: the dataset changed since; choose another --out"
         )
-    truth = sample.truth
-    if truth is not None and prediction.predicted is None:
-        truth = None
     return ScoredFrame(
         score=prediction.score,
         label=sample.anomaly,
-        predicted=None if truth is None else prediction.predicted,
-        truth=truth,
+        predicted=prediction.predicted,
+        truth=sample.truth,
         mask=prediction.mask,
     )
 

@@ -15,6 +15,7 @@ from training.benchmark.contenders import Contender, ContenderSpec, open_contend
 from training.benchmark.predictions import Prediction, PredictionStore
 from training.benchmark.results import BenchmarkError
 from training.benchmark.scored_frames import DatasetRef, scored_frame
+from training.data.label_spaces import CITYSCAPES
 from training.data.labelled_frames import DatasetError
 
 CHUNK = 8  # frames of one task; sums are taken chunk by chunk, so they do not depend on workers
@@ -53,7 +54,7 @@ def predict_task(task: Task) -> dict[str, str]:
     numbers.
     """
     contender = _contender(task.contender)
-    space = task.dataset.open().space
+    space = task.dataset.open().space or CITYSCAPES
     bad = {}
     for index, name in task.frames:
         try:

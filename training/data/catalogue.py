@@ -44,7 +44,7 @@ ANOMALY_SETS: dict[str, AnomalyDataset] = {
         *cityscapes.DATASETS,  # cityscapes, cityscapes256
         *idd_lite.DATASETS,  # idd_lite
         *pasted.DATASETS,  # camvid_pasted, cityscapes256_pasted, idd_lite_pasted
-        *procedural.DATASETS,  # procedural, procedural_anomalies
+        *procedural.DATASETS,  # procedural, procedural_anomalies, procedural_recordings
         *unlabelled.DATASETS,  # udacity_unlabelled
     )
 }

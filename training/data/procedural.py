@@ -27,7 +27,9 @@ FIRST_SEED = {"train": 0, "val": 100_000}  # far apart: no scene is in both
 SEQUENCES = {"train": 120, "val": 30}
 FRAMES = {"train": (0, 20, 45), "val": (10,)}  # of each sequence, at 15 frames/s
 DRIVE_SEEDS = {"val": range(200_000, 200_012), "test": range(300_000, 300_024)}
-DRIVE_FRAMES = tuple(range(0, 60, 6))  # 4 s of each drive
+DRIVE_FRAMES = tuple(range(0, 60, 6))  # 4 s of each drive, far enough apart to differ
+RECORDING_SEEDS = {"val": range(200_100, 200_104), "test": range(300_100, 300_108)}
+RECORDING_FRAMES = tuple(range(45))  # 3 s at the camera's rate
 FRAMES_PER_SECOND = 15.0
 SOURCE = "drawn by this project, Apache-2.0"
 HOW_TO_GET = "Run `python -m training prepare procedural ROOT`."
@@ -77,8 +79,13 @@ def _open(root: Path, split: str) -> AnomalyFrames:
     return closed_set(frames, f"procedural/{split}", title, source=SOURCE)
 
 
-def drives(name: str, seeds: Sequence[int], frames: Sequence[int] = DRIVE_FRAMES) -> AnomalyFrames:
-    """Frames of drives past unknown objects, 480x640, drawn when they are read."""
+def drives(
+    name: str, title: str, seeds: Sequence[int], frames: Sequence[int], *, timed: bool = False
+) -> AnomalyFrames:
+    """Frames of drives past unknown objects, 480x640, drawn when they are read.
+
+    timed: every frame of the camera is there, so that latency-aware scores make sense.
+    """
     shots = [(seed, index) for seed in seeds for index in frames]
 
     def read(index: int) -> AnomalySample:
@@ -90,12 +97,12 @@ def drives(name: str, seeds: Sequence[int], frames: Sequence[int] = DRIVE_FRAMES
     times = tuple((f"{seed:06d}", index / FRAMES_PER_SECOND) for seed, index in shots)
     return AnomalyFrames(
         name=name,
-        title=f"Procedural drives {name.rpartition('/')[2]}",
+        title=title,
         names=names,
         read=read,
         space=CITYSCAPES,
         protocols=("pooled", "smiyc_anomaly", "false_regions", *CLOSED_SET_PROTOCOLS),
-        times=times,
+        times=times if timed else None,
         source=SOURCE,
     )
 
@@ -106,7 +113,13 @@ def _drive(seed: int) -> RoadSequence:
 
 
 def _open_drives(root: Path, split: str) -> AnomalyFrames:
-    return drives(f"procedural_anomalies/{split}", DRIVE_SEEDS[split])
+    name = f"procedural_anomalies/{split}"
+    return drives(name, f"Procedural drives {split}", DRIVE_SEEDS[split], DRIVE_FRAMES)
+
+
+def _open_recordings(root: Path, split: str) -> AnomalyFrames:
+    name, title = f"procedural_recordings/{split}", f"Procedural recordings {split}"
+    return drives(name, title, RECORDING_SEEDS[split], RECORDING_FRAMES, timed=True)
 
 
 DATASETS = (
@@ -116,6 +129,13 @@ DATASETS = (
         "Procedural drives",
         ("val", "test"),
         _open_drives,
+        "It needs no data.",
+    ),
+    AnomalyDataset(
+        "procedural_recordings",
+        "Procedural recordings at 15 frames a second",
+        ("val", "test"),
+        _open_recordings,
         "It needs no data.",
     ),
 )

@@ -264,7 +264,7 @@ def test_a_calibrated_threshold_keeps_its_promise_on_the_same_frames(
 def test_a_vehicle_sees_late_results(tmp_path: Path) -> None:
     asked = BenchmarkOptions(
         contenders=(GREEN,),
-        datasets=("procedural_anomalies",),
+        datasets=("procedural_recordings",),
         root=tmp_path,
         out=tmp_path / "out",
         protocols=("pooled", "streaming"),

@@ -268,10 +268,16 @@ def test_a_folder_of_images_and_labels_opens_by_its_path(tmp_path: Path) -> None
     assert (frames.read(2).anomaly == 1).all()
 
 
-def test_drives_need_no_files_and_carry_times(tmp_path: Path) -> None:
+def test_recordings_hold_every_frame_and_its_time(tmp_path: Path) -> None:
+    frames = open_dataset("procedural_recordings", tmp_path / "nowhere")
+    assert frames.times is not None and len(frames.times) == len(frames.names) == 180
+    assert frames.times[:2] == (("200100", 0.0), ("200100", 1 / 15))
+    assert frames.times[45] == ("200101", 0.0)
+
+
+def test_drives_need_no_files(tmp_path: Path) -> None:
     frames = open_dataset("procedural_anomalies", tmp_path / "nowhere")
-    assert frames.times is not None and len(frames.times) == len(frames.names) == 120
-    assert frames.times[:2] == (("200000", 0.0), ("200000", 0.4))
+    assert frames.times is None and len(frames.names) == 120
     samples = [frames.read(index) for index in (4, 15)]
     for sample in samples:
         assert sample.image.shape == (480, 640, 3) and sample.truth is not None
