@@ -4,27 +4,38 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import cv2
 import lightning
+import numpy as np
 import torch
 import yaml
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
 
-from anomaly_seg_ros.errors import AnomalySegError
+from anomaly_seg_ros.bundle import Bundle
+from anomaly_seg_ros.errors import AnomalySegError, BundleError
+from training.bundle_weights import load_folded, row_lengths, unfold_norms
+from training.checkpoints import open_obsnet
+from training.data.catalogue import TRAINING_SETS
 from training.data.mixture import MixtureSettings
-from training.methods.obsnet.training import LightObsNet, ObsNetSettings
+from training.methods.obsnet.training import LightObsNet, ObsNetSettings, normalise
 
+NORM_FRAMES = 8  # of each training set, to measure batch norms on when a bundle is the start
 CONFIGS = Path(__file__).parent / "configs"
 EFFICIENTNET_LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
 
 EXAMPLES = """examples:
   python -m training fit street_obsnet_lite_segmentation --data ../data --out runs/segmentation
   python -m training fit street_obsnet_lite --data ../data --out runs/joint \\
-      --start-from runs/segmentation/last.ckpt
+      --start-from runs/segmentation/final.ckpt
+  python -m training fit street_obsnet_lite_continued --data ../data --out runs/continued \\
+      --start-from street_obsnet_lite
 A run that was stopped goes on with the same command.
 """
 
@@ -44,7 +55,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("config", help="a name in training/configs, or a YAML file")
     parser.add_argument("--data", type=Path, required=True, help="folder that holds the datasets")
     parser.add_argument("--out", type=Path, required=True, help="checkpoints and logs go here")
-    parser.add_argument("--start-from", type=Path, help="checkpoint whose weights are the start")
+    parser.add_argument(
+        "--start-from", help="checkpoint (.ckpt) or bundle whose weights are the start"
+    )
     parser.add_argument("--steps", type=int, help="other number of steps than the configuration's")
     parser.add_argument("--threads", type=int, help="torch threads on the CPU")
     parser.set_defaults(handler=run)
@@ -82,10 +95,39 @@ def imagenet_weights() -> Path:
     return path
 
 
-def load_weights(model: LightObsNet, checkpoint: Path) -> None:
-    """Start `model` from the averaged weights of another run's checkpoint."""
-    state = torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"]
-    model.load_state_dict(state)
+def load_weights(model: LightObsNet, source: str, data: Path) -> None:
+    """Start `model` from the averaged weights of a run's checkpoint, or from those of a bundle.
+
+    Raises CheckpointError for another file, BundleError for a bundle of another network.
+    """
+    if source.endswith(".ckpt"):
+        segmentation, observer = open_obsnet(Path(source))
+        model.segmentation.load_state_dict(segmentation.state_dict())
+        model.observer.load_state_dict(observer.state_dict())
+        return
+    bundle = Bundle.open(source)
+    stages = {stage.name: stage for stage in bundle.stages}
+    networks = {"segmentation": model.segmentation, "observer": model.observer}
+    size = (bundle.input.width, bundle.input.height)
+    lengths = {name: row_lengths(network) for name, network in networks.items()}
+    for name, network in networks.items():
+        if name not in stages:
+            raise BundleError(f"bundle {source} has no stage {name}: expected a light ObsNet's")
+        load_folded(network, stages[name])
+    for name, network in networks.items():
+        unfold_norms(network, _answers(model, size, data), lengths[name])
+
+
+def _answers(model: LightObsNet, size: tuple[int, int], data: Path) -> Iterator[Tensor]:
+    """The observer's answers to a few training frames of each set, at (width, height) `size`."""
+    model.eval()
+    for name in model.settings.mixture.weights:
+        frames = TRAINING_SETS[name](data, "train")
+        for index in np.linspace(0, frames.count - 1, NORM_FRAMES).astype(int):
+            image = cv2.resize(frames.read(int(index))[0], size)
+            with torch.no_grad():
+                features = model.segmentation(normalise(torch.from_numpy(image)[None]))
+                yield model.observer(*features)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -96,9 +138,10 @@ def run(args: argparse.Namespace) -> int:
     if args.threads:
         torch.set_num_threads(args.threads)
     lightning.seed_everything(settings.seed)
-    model = LightObsNet(settings, args.data, None if args.start_from else imagenet_weights())
-    if args.start_from:
-        load_weights(model, args.start_from)
+    model = LightObsNet(settings, args.data, imagenet_weights())
+    last = args.out / "last.ckpt"
+    if args.start_from and not last.is_file():
+        load_weights(model, args.start_from, args.data)
     trainer = lightning.Trainer(
         max_steps=settings.steps,
         logger=TensorBoardLogger(args.out, name="", version="log"),
@@ -113,7 +156,6 @@ def run(args: argparse.Namespace) -> int:
         num_sanity_val_steps=0,
         enable_model_summary=False,
     )
-    last = args.out / "last.ckpt"
     trainer.fit(model, ckpt_path=str(last) if last.is_file() else None, weights_only=True)
     trainer.save_checkpoint(args.out / "final.ckpt")
     print(f"finished {trainer.global_step} steps: {args.out / 'final.ckpt'}")

@@ -263,11 +263,12 @@ def _panel(x: Axis, y: Axis, shapes: Sequence[Markup], label: str) -> Markup:
     parts = []
     for value, text in x.ticks:
         at = LEFT + float(x.places([value])[0]) * (right - LEFT)
+        anchor = "end" if len(text) > 3 and at > right - 1 else "middle"  # stays in the picture
         parts.append(
             Markup(
                 '<line class="grid" x1="{0:.1f}" x2="{0:.1f}" y1="{1}" y2="{2}"/>'
-                '<text class="tick" text-anchor="middle" x="{0:.1f}" y="{3}">{4}</text>'
-            ).format(at, TOP, floor, floor + 16, text)
+                '<text class="tick" text-anchor="{5}" x="{0:.1f}" y="{3}">{4}</text>'
+            ).format(at, TOP, floor, floor + 16, text, anchor)
         )
     for value, text in y.ticks:
         at = TOP + (1 - float(y.places([value])[0])) * (floor - TOP)

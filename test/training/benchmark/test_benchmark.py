@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import cv2
+import h5py
 import numpy as np
 import pytest
 from tiny_bundle import write_tiny_bundle
@@ -313,3 +314,18 @@ def test_methods_that_need_the_network_are_refused_for_bundles(
 def test_only_the_benchmarks_own_datasets_are_submitted(frames: Path, tmp_path: Path) -> None:
     with pytest.raises(BenchmarkError, match="nothing to submit"):
         write_submissions(options(frames, tmp_path / "out"), tmp_path / "upload")
+
+
+def test_stored_scores_become_an_upload(frames: Path, tmp_path: Path) -> None:
+    frames.rename(tmp_path / "RoadAnomaly21")
+    asked = replace(options(frames, tmp_path / "out"), datasets=("road_anomaly21",))
+    benchmark(asked)
+    [submission] = write_submissions(asked, tmp_path / "upload")
+    assert submission.frames == FRAMES
+    files = sorted((tmp_path / "upload").rglob("*.hdf5"))
+    assert len(files) == FRAMES
+    with h5py.File(files[0]) as file:
+        value = file["value"][()]
+    image = cv2.imread(str(tmp_path / "RoadAnomaly21" / "images" / f"{files[0].stem}.png"))
+    assert value.dtype == np.float16
+    np.testing.assert_allclose(value, image[..., 1] / 255, atol=1e-3)

@@ -1,0 +1,50 @@
+"""A bundle's weights come back into a network that answers as the bundle and can train on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from anomaly_seg_ros.backends import load_runner
+from anomaly_seg_ros.bundle import DEFAULT_BUNDLE, Bundle
+from anomaly_seg_ros.errors import BundleError
+from training.bundle_weights import load_folded, row_lengths, unfold_norms
+from training.methods.obsnet.pipeline import Segmentation
+from training.networks.light_observer import LightObserver
+from training.networks.light_pyramid import LightPyramid
+
+
+def test_the_default_bundle_becomes_a_network_that_trains_on() -> None:
+    torch.manual_seed(0)
+    bundle = Bundle.open(DEFAULT_BUNDLE)
+    size = (bundle.input.height, bundle.input.width)
+    images = torch.randint(0, 256, (3, *size, 3), dtype=torch.uint8)
+    images[:, : size[0] // 2] //= 2
+    network = LightPyramid()
+    lengths = row_lengths(network)
+    load_folded(network, bundle.stages[0])
+    stage = Segmentation(network).eval()
+    runner = load_runner(bundle, "onnxruntime")
+    expected = torch.from_numpy(runner.run(images[:1].numpy(), ("logits",)).arrays["logits"])
+    with torch.no_grad():
+        torch.testing.assert_close(stage(images[:1])[0], expected, atol=2e-3, rtol=1e-3)
+
+        def answers() -> Iterator[torch.Tensor]:
+            for image in images:
+                yield stage(image[None])[0]
+
+        unfold_norms(network, answers(), lengths)
+        torch.testing.assert_close(stage(images[:1])[0], expected, atol=2e-3, rtol=1e-3)
+        # As a normalised network: batch statistics of the same images change little.
+        trained = Segmentation(network).train()(images)[0].argmax(dim=1)
+        agreement = (trained == stage.eval()(images)[0].argmax(dim=1)).float().mean()
+    assert agreement > 0.8
+    runner.close()
+
+
+def test_a_bundle_of_another_network_is_refused() -> None:
+    bundle = Bundle.open(DEFAULT_BUNDLE)
+    with pytest.raises(BundleError, match="stage segmentation is no graph of a LightObserver"):
+        load_folded(LightObserver(), bundle.stages[0])
