@@ -24,6 +24,7 @@ from training.bundle_weights import load_folded, row_lengths, unfold_norms
 from training.checkpoints import open_obsnet
 from training.data.catalogue import TRAINING_SETS
 from training.data.mixture import MixtureSettings
+from training.methods.obsnet.attacks import ATTACKS
 from training.methods.obsnet.training import LightObsNet, ObsNetSettings, normalise
 
 NORM_FRAMES = 8  # of each training set, to measure batch norms on when a bundle is the start
@@ -75,6 +76,8 @@ def read_config(name: str) -> ObsNetSettings:
         unknown = set(key) - {field.name for field in fields(known)}
         if unknown:
             raise ConfigError(f"{path}: unknown keys {sorted(unknown)} for {known.__name__}")
+    if values.get("attack", "min_random_patch") not in ATTACKS:
+        raise ConfigError(f"{path}: unknown attack; expected one of {', '.join(ATTACKS)}")
     for key in ("crop", "heights", "outliers"):
         if key in mixture:
             mixture[key] = tuple(mixture[key])

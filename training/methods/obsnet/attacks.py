@@ -4,53 +4,65 @@ inside a random region makes the segmentation fail there, which teaches the obse
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
-import cv2
-import numpy as np
 import torch
 from torch import Tensor
+
+from training.methods.obsnet.attack_regions import REGIONS, Region
 
 NOISE = 0.03  # standard deviation of the start noise, normalised units
 
 
-def random_patches(
-    count: int, size: tuple[int, int], rng: np.random.Generator, *, box_share: float = 0.4
+@dataclass(frozen=True)
+class Attack:
+    """Where it acts and where it goes: away from the truth (min), or towards one wrong class drawn
+    for each image (max). spares_errors: pixels that are wrong already stay as they are."""
+
+    region: Region
+    towards: bool
+    spares_errors: bool = False
+
+
+ATTACKS: dict[str, Attack] = {
+    "min_all_image": Attack(REGIONS["all_image"], towards=False),
+    "max_all_image": Attack(REGIONS["all_image"], towards=True),
+    "min_pixels_sparse": Attack(REGIONS["pixels_sparse"], towards=False),
+    "max_pixels_sparse": Attack(REGIONS["pixels_sparse"], towards=True),
+    "min_class": Attack(REGIONS["class"], towards=False, spares_errors=True),
+    "max_class": Attack(REGIONS["class"], towards=True),
+    "min_square_patch": Attack(REGIONS["square_patch"], towards=False),
+    "max_square_patch": Attack(REGIONS["square_patch"], towards=True),
+    "min_random_patch": Attack(REGIONS["random_patch"], towards=False),
+    "max_random_patch": Attack(REGIONS["random_patch"], towards=True),
+    "fractal": Attack(REGIONS["fractal"], towards=True),
+}
+
+
+# Attacked image [N, 3, H, W] -> loss, and bool [N, H, W] where the segmentation errs already.
+Answer = Callable[[Tensor], tuple[Tensor, Tensor]]
+
+
+def attack(
+    kind: Attack, image: Tensor, region: Tensor, answer: Answer, *, epsilon: float, limit: float
 ) -> Tensor:
-    """Masks float32 [count, 1, H, W] in {0, 1}: 6 to 10 shapes inside one random box an image.
+    """Normalised image [N, 3, H, W] after the attack, detached, clamped to -limit..limit.
 
-    The box takes `box_share` of height and width; shapes measure 45 % to 65 % of its shorter side.
+    region: [N, 1 or 3, H, W] in {0, 1}. answer: its loss is climbed, or descended by the attacks
+    that go towards a class. epsilon: in normalised units. One pass and its gradient: what an attack
+    spares is judged on the noisy image.
     """
-    rows, columns = size
-    box = (max(8, int(rows * box_share)), max(8, int(columns * box_share)))
-    masks = np.zeros((count, rows, columns), np.uint8)
-    for mask in masks:
-        top = int(rng.integers(0, rows - box[0] + 1))
-        left = int(rng.integers(0, columns - box[1] + 1))
-        inside = np.zeros(box, np.uint8)
-        for _ in range(int(rng.integers(6, 11))):
-            extent = int(min(box) * rng.uniform(0.45, 0.65))
-            y = int(rng.integers(0, box[0] - extent + 1))
-            x = int(rng.integers(0, box[1] - extent + 1))
-            _draw_shape(inside, y, x, extent, rng)
-        mask[top : top + box[0], left : left + box[1]] = inside
-    return torch.from_numpy(masks).float()[:, None]
+    wrong: list[Tensor] = []
 
+    def loss(moved: Tensor) -> Tensor:
+        value, errors = answer(moved)
+        wrong.append(errors)
+        return value
 
-def _draw_shape(mask: np.ndarray, y: int, x: int, extent: int, rng: np.random.Generator) -> None:
-    half = extent // 2
-    centre = (x + half, y + half)
-    kind = int(rng.integers(4))
-    if kind == 0:
-        far = (x + extent, y + max(2, int(extent * rng.uniform(0.4, 1))))
-        cv2.rectangle(mask, (x, y), far, 1, -1)
-    elif kind == 1:
-        cv2.circle(mask, centre, half, 1, -1)
-    elif kind == 2:
-        corners = np.array([[x, y + extent], [x + extent, y + extent], [x + half, y]])
-        cv2.fillPoly(mask, [corners], 1)
-    else:
-        axes = (half, max(1, int(half * rng.uniform(0.3, 0.9))))
-        cv2.ellipse(mask, centre, axes, float(rng.uniform(0, 180)), 0, 360, 1, -1)
+    moved = local_attack(image, region, loss, epsilon=epsilon, towards=kind.towards, limit=limit)
+    if not kind.spares_errors:
+        return moved
+    return torch.where(wrong[-1][:, None], image.clamp(-limit, limit), moved)
 
 
 def local_attack(
@@ -62,7 +74,8 @@ def local_attack(
     towards: bool = False,
     limit: float = 1.0,
 ) -> Tensor:
-    """Image [N, 3, H, W] after one signed gradient step of `loss(image)` inside mask [N, 1, H, W].
+    """Image [N, 3, H, W] after one signed gradient step of `loss(image)` inside mask
+    [N, 1 or 3, H, W].
 
     `towards` False climbs the loss (away from the truth, the paper's min attacks), True descends it
     (towards a wrong class, the max attacks). Values are clamped to -limit..limit.

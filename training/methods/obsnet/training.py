@@ -15,10 +15,11 @@ from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from training.data.cityscapes import cityscapes256
-from training.data.label_spaces import CITYSCAPES, OUTLIER, SPACES, VOID
+from training.data.label_spaces import CITYSCAPES, CLASSES, OUTLIER, SPACES, VOID
 from training.data.mixture import Mixture, MixtureSettings
 from training.data.validation import SegmentationFrames
-from training.methods.obsnet.attacks import local_attack, random_patches
+from training.methods.obsnet.attack_regions import draw_regions
+from training.methods.obsnet.attacks import ATTACKS, attack
 from training.methods.obsnet.losses import FoldedCrossEntropy, observer_loss, outlier_entropy
 from training.networks.light_observer import LightObserver
 from training.networks.light_pyramid import LightPyramid
@@ -41,6 +42,7 @@ class ObsNetSettings:
     outlier_weight: float = 0.3
     observer_weight: float = 1.0
     attack_every: int = 0  # steps between observer steps on attacked crops, 0 = none
+    attack: str = "min_random_patch"  # a name of attacks.ATTACKS
     attack_crops: int = 2
     attack_epsilon: tuple[float, float] = (0.02, 0.1)  # normalised units
     validation_frames: int = 60
@@ -100,24 +102,32 @@ class LightObsNet(lightning.LightningModule):
         some = slice(0, self.settings.attack_crops)
         image, target, spaces = image[some].detach(), target[some], spaces[some]
         rng = np.random.default_rng((self.settings.seed, self.current_epoch, index))
-        mask = random_patches(image.shape[0], (image.shape[2], image.shape[3]), rng).to(
-            image.device
-        )
+        kind = ATTACKS[self.settings.attack]
+        # Drawn on the target's grid, which is half the image's.
+        drawn = draw_regions(kind.region, target.cpu().numpy().astype(np.uint8), rng)
+        mask = _twice(drawn).to(image.device)
+        classes = torch.from_numpy(rng.integers(0, CLASSES, image.shape[0])).to(image.device)
         self.segmentation.eval()
 
-        def segmentation_loss(moved: Tensor) -> Tensor:
+        def answer(moved: Tensor) -> tuple[Tensor, Tensor]:
             wide = functional.interpolate(
                 self.segmentation(moved)[0], size=target.shape[-2:], mode="bilinear"
             )
-            return self.folded(wide.log_softmax(dim=1), target, spaces)
+            log_probabilities = wide.log_softmax(dim=1)
+            wrong = segmentation_errors(wide.detach(), target, spaces)
+            errors = _twice(wrong[:, None].float())[:, 0] > 0
+            if kind.towards:
+                goal = classes[:, None, None].expand(target.shape)
+                return functional.nll_loss(log_probabilities.contiguous(), goal), errors
+            return self.folded(log_probabilities, target, spaces), errors
 
         epsilon = float(rng.uniform(*self.settings.attack_epsilon))
-        moved = local_attack(image, mask, segmentation_loss, epsilon=epsilon)
+        moved = attack(kind, image, mask, answer, epsilon=epsilon, limit=1.0)
         with torch.no_grad():
             features = self.segmentation(moved)
         self.segmentation.train()
         unknown, valid = observer_truth(target)
-        region = mask[:, 0, ::4, ::4] > 0
+        region = mask.amax(dim=1)[:, ::4, ::4] > 0
         wrong = segmentation_errors(features[0], target[:, ::2, ::2], spaces)
         # Inside the region only successful attacks teach; what survived there says nothing.
         return observer_loss(
@@ -183,6 +193,11 @@ class LightObsNet(lightning.LightningModule):
         step = max(1, frames.count // self.settings.validation_frames)
         some = SegmentationFrames(frames, size=(384, 768), every=step)
         return DataLoader(some, batch_size=1, num_workers=1, worker_init_fn=_one_thread)
+
+
+def _twice(values: Tensor) -> Tensor:
+    """[N, C, h, w] -> [N, C, 2h, 2w], each value four times."""
+    return functional.interpolate(values, scale_factor=2, mode="nearest")
 
 
 def observer_truth(target: Tensor) -> tuple[Tensor, Tensor]:
