@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from pickle import UnpicklingError  # what torch.load raises for a file that is no checkpoint
 
-import torch
 from torch import Tensor, nn
 
 from anomaly_seg_ros.errors import AnomalySegError
 from training.networks.light_observer import LightObserver
 from training.networks.light_pyramid import LightPyramid
 from training.segmenter import Segmenter
+from training.weights import WeightsError, read_checkpoint
+from training.weights.checkpoint import bare_state_dict
 
 SIZE = (384, 768)  # rows and columns that the light networks run at
 PYRAMID = 1  # place of the pyramid features in LightPyramid's answer
@@ -71,17 +71,9 @@ def open_obsnet(path: Path) -> tuple[LightPyramid, LightObserver]:
 
 def _read(path: Path) -> dict[str, Tensor]:
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, UnpicklingError) as error:
-        reason = str(error).partition("\n")[0] or type(error).__name__
-        raise CheckpointError(f"{path} cannot be read as a checkpoint: {reason}") from error
-    state = content.get("state_dict") if isinstance(content, dict) else None
-    if not isinstance(state, dict):
-        raise CheckpointError(
-            f"{path} holds no `state_dict`: expected a Lightning checkpoint, found "
-            f"{sorted(map(str, content))[:NAMED] if isinstance(content, dict) else type(content)}"
-        )
-    return state
+        return bare_state_dict(read_checkpoint(path))
+    except WeightsError as error:
+        raise CheckpointError(f"{path} is no checkpoint of the light ObsNet: {error}") from error
 
 
 def _fill(network: nn.Module, state: dict[str, Tensor], prefix: str) -> None:

@@ -74,11 +74,11 @@ def test_files_that_are_no_checkpoints_are_refused(tmp_path: Path) -> None:
     (tmp_path / "text.ckpt").write_text("not a checkpoint")
     (tmp_path / "empty.ckpt").write_bytes(b"")
     for name in ("missing.ckpt", "text.ckpt", "empty.ckpt"):
-        with pytest.raises(CheckpointError, match=f"{name} cannot be read"):
+        with pytest.raises(CheckpointError, match=f"{name} is no (checkpoint|file)"):
             open_segmenter(tmp_path / name)
 
 
 @pytest.mark.parametrize("content", [{"weights": {}}, [1, 2], {"state_dict": 3}])
 def test_files_without_a_state_dict_are_refused(content, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="holds no `state_dict`"):
+    with pytest.raises(CheckpointError, match=r"no state_dict: found|holds a "):
         open_segmenter(saved(tmp_path, content))

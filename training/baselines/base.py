@@ -91,8 +91,8 @@ class Baseline(ABC):
         self.fitted = {key: value.detach().clone() for key, value in state.items()}
 
     def _fit(self, segmenter: Segmenter, frames: Frames) -> dict[str, Tensor]:
-        """Statistics by the names in `state_names`, under no_grad."""
-        raise NotImplementedError(f"{type(self).__name__} sets needs_fit and has no _fit")
+        """Statistics by the names in `state_names`, under no_grad; by default none."""
+        return {}
 
     @abstractmethod
     def _score(self, segmenter: Segmenter, image: Tensor) -> Scored:
