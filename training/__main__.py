@@ -6,7 +6,15 @@ import argparse
 import sys
 
 from anomaly_seg_ros.errors import AnomalySegError
-from training import bench, bench_metrics, fit, import_weights, prepare, release
+from training import (
+    bench,
+    bench_metrics,
+    bench_observer,
+    fit,
+    import_weights,
+    prepare,
+    release,
+)
 from training.benchmark import command as benchmark
 
 
@@ -22,6 +30,7 @@ def main() -> int:
         benchmark,
         bench,
         bench_metrics,
+        bench_observer,
     ):
         verb.add_parser(subparsers)
     args = parser.parse_args()

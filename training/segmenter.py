@@ -19,8 +19,9 @@ class Segmenter:
 
     mean, std: in 0..255 units. size: (height, width) that images are resized to, None = their own,
     rounded up to `multiple`. space: what the C classes are. void_class: index of a class that was
-    trained on void pixels, if any. feature_index: which element of the network's tuple holds the
-    features [N, D, h'', w''] that feature baselines read; None where there is none.
+    trained on void pixels, if any, beyond those of `space`. feature_index: which element of the
+    network's tuple holds the features [N, D, h'', w''] that feature baselines read; None where
+    there is none.
     """
 
     network: nn.Module

@@ -26,9 +26,8 @@ from training.baselines.base import Baseline
 from training.benchmark.predictions import Prediction, slug
 from training.benchmark.results import BenchmarkError
 from training.bundle_segmenter import BundleSegmenter, space_of
-from training.checkpoints import open_obsnet, open_segmenter
+from training.checkpoints import open_segmenter, open_stages
 from training.data.label_spaces import CITYSCAPES, VOID, LabelSpace
-from training.methods.obsnet.pipeline import Observation, Segmentation
 from training.segmenter import Segmenter
 
 OWN = "own"  # the score that a bundle or checkpoint was made with
@@ -224,14 +223,12 @@ class _BaselineContender(Contender):
 
 
 class _CheckpointContender(Contender):
-    """The light ObsNet's own chain of stages, in torch."""
+    """A checkpoint's own chain of stages, in torch."""
 
     def __init__(self, spec: ContenderSpec) -> None:
         self.segmenter = open_segmenter(Path(spec.source))
         self.device = _device(spec)
-        segmentation, observer = open_obsnet(Path(spec.source))
-        stages = (Segmentation(segmentation), Observation(observer))
-        self.stages = [stage.to(self.device).eval() for stage in stages]
+        self.stages = [stage.to(self.device).eval() for stage in open_stages(Path(spec.source))]
 
     def predict(self, image: np.ndarray, space: LabelSpace) -> Prediction:
         size = (image.shape[0], image.shape[1])
@@ -302,6 +299,8 @@ def _in_space(
     """Class ids uint8 [H, W] in `space`; folding coarser classes needs the probabilities again."""
     if space == segmenter.space:
         wide = (size[1], size[0])
+        if segmenter.void_class is not None:  # no class of the dataset's: nothing is predicted
+            labels = np.where(labels == segmenter.void_class, np.uint8(VOID), labels)
         return cv2.resize(labels, wide, interpolation=cv2.INTER_NEAREST_EXACT)
     if segmenter.space is not CITYSCAPES:
         return None  # other classes than the 19 have no fold

