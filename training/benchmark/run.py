@@ -103,7 +103,7 @@ def benchmark(options: BenchmarkOptions, *, progress: Progress = no_progress) ->
         command=options.command,
         date=datetime.now(timezone.utc).isoformat(timespec="seconds"),
         machine=describe_machine(),
-        settings=_settings(options, counting),
+        settings=_settings(replace(options, contenders=tuple(contenders)), counting),
         contenders={spec.name: spec.identity() for spec in contenders},
         datasets=infos,
         tables=tables,
@@ -124,12 +124,10 @@ def write_submissions(options: BenchmarkOptions, out: Path) -> list[Submission]:
     for spec in options.datasets:
         name = spec.partition("/")[0]
         if name in OFFICIAL_SETS:
-            with open_workers(1) as workers:
-                for contender in options.contenders:
-                    job = _job(contender, DatasetRef(spec, options.root), options, workers)
-                    made.append(
-                        write_smiyc_submission(job.stored_scores(), out, contender.folder, name)
-                    )
+            for contender in options.contenders:
+                job = _job(contender, DatasetRef(spec, options.root), options, Workers())
+                scores = job.stored_scores()
+                made.append(write_smiyc_submission(scores, out, contender.folder, name))
     if not made:
         raise BenchmarkError(
             f"nothing to submit: {', '.join(options.datasets)} are no datasets of "

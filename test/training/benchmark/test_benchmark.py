@@ -21,6 +21,9 @@ from training.benchmark.results import BenchmarkError, BenchmarkResults, Figure
 from training.benchmark.results_json import read_results
 from training.benchmark.run import BenchmarkOptions, benchmark, write_submissions
 from training.benchmark.scored_frames import EvaluationSize
+from training.data.catalogue import TRAINING_SETS
+from training.data.label_spaces import CITYSCAPES
+from training.data.labelled_frames import LabelledFrames
 
 sys.path.insert(0, str(Path(__file__).parent))
 import toy_models
@@ -329,3 +332,22 @@ def test_stored_scores_become_an_upload(frames: Path, tmp_path: Path) -> None:
     image = cv2.imread(str(tmp_path / "RoadAnomaly21" / "images" / f"{files[0].stem}.png"))
     assert value.dtype == np.float16
     np.testing.assert_allclose(value, image[..., 1] / 255, atol=1e-3)
+
+
+def test_a_baseline_with_statistics_says_what_it_was_fitted_on(
+    frames: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(0)
+    shown = rng.integers(0, 256, (64, 128, 3), np.uint8), rng.integers(0, 19, (64, 128), np.uint8)
+    tiny = LabelledFrames("tiny", CITYSCAPES, 5, lambda index: shown)
+    monkeypatch.setitem(TRAINING_SETS, "tiny", lambda root, split: tiny)
+    contender = ContenderSpec("bundle", str(write_tiny_bundle(tmp_path / "bundle")), "temperature")
+    asked = replace(options(frames, tmp_path / "out", contender), fit_set="tiny", fit_frames=4)
+    results = benchmark(asked)
+    assert results.settings["baselines fitted on"] == "4 frames of tiny"
+    [kept] = (tmp_path / "out" / "fitted").iterdir()
+    before = kept.stat().st_mtime_ns
+    same(results, benchmark(asked))
+    assert kept.stat().st_mtime_ns == before  # fitted once
+    plain = benchmark(options(frames, tmp_path / "plain"))
+    assert "baselines fitted on" not in plain.settings
