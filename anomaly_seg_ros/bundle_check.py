@@ -9,6 +9,7 @@ from pathlib import Path
 
 from anomaly_seg_ros.bundle_parts import (
     IMAGE,
+    SYNTHESIS,
     ClassSpec,
     ExternalFile,
     InputSpec,
@@ -25,7 +26,7 @@ VOCABULARY = {
     "labels": ("uint8", 3),
     "entropy": ("float32", 3),
     "margin": ("float32", 3),
-    "synthesis": ("float32", 4),
+    SYNTHESIS: ("float32", 4),
     "perceptual_difference": ("float32", 3),
     "score": ("float32", 3),
 }
@@ -39,8 +40,11 @@ def check_draft(folder: Path, draft: Draft, faults: list[str]) -> None:
         _check_classes(draft.classes, faults)
     if draft.stages is not None:
         _check_chain(draft.stages, faults)
+        _check_channels(draft.stages, SYNTHESIS, 3, "the 3 channels of an RGB image", faults)
         if draft.classes is not None:
-            _check_logits(draft.stages, len(draft.classes), faults)
+            count = len(draft.classes)
+            each = f"one channel for each of the {count} classes"
+            _check_channels(draft.stages, "logits", count, each, faults)
     graphs: dict[Path, OnnxModel] = {}
     for where, file in draft.files:
         _check_file(folder, where, file, graphs, faults)
@@ -90,14 +94,13 @@ def _check_chain(stages: Sequence[StageSpec], faults: list[str]) -> None:
             )
 
 
-def _check_logits(stages: Sequence[StageSpec], class_count: int, faults: list[str]) -> None:
+def _check_channels(
+    stages: Sequence[StageSpec], tensor: str, count: int, expected: str, faults: list[str]
+) -> None:
     for stage in stages:
         for spec in stage.outputs:
-            if spec.name == "logits" and len(spec.shape) == 4 and spec.shape[1] != class_count:
-                faults.append(
-                    f"stages[{stage.name}].outputs: found {spec}, expected one channel for each "
-                    f"of the {class_count} classes"
-                )
+            if spec.name == tensor and len(spec.shape) == 4 and spec.shape[1] != count:
+                faults.append(f"stages[{stage.name}].outputs: found {spec}, expected {expected}")
 
 
 def _check_graphs(

@@ -10,6 +10,7 @@ from typing import Any
 FORMAT = 1
 BUNDLE_FILE = "bundle.yaml"
 IMAGE = "image"  # the one tensor no stage makes: uint8 [1, H, W, 3] RGB at the bundle's input size
+SYNTHESIS = "synthesis"  # float32 [1, 3, h, w] in 0..1: RGB image resynthesised from the labels
 
 FITS = ("squash", "letterbox", "crop")
 RESIZES = ("bilinear",)

@@ -13,7 +13,7 @@ import numpy as np
 
 from anomaly_seg_ros.backends import Runner, load_runner
 from anomaly_seg_ros.bundle import DEFAULT_BUNDLE, NOT_LOOKED, Bundle, OperatingPoint
-from anomaly_seg_ros.bundle_parts import FOCUSES
+from anomaly_seg_ros.bundle_parts import FOCUSES, SYNTHESIS, TensorSpec
 from anomaly_seg_ros.errors import DetectorError
 from anomaly_seg_ros.focus import large_regions, one_cell_wider, road_hull, stands_on
 from anomaly_seg_ros.imaging import Fitting
@@ -26,6 +26,12 @@ MAX_CAMERA_SIZES = 8  # fittings kept; more sizes than that in one process are n
 class Detection:
     """What was found in one image. Maps that were not wanted are None.
 
+    `extras` holds what else was wanted:
+    - synthesis: uint8 [H, W, 3] RGB at camera size, black where the network did not look;
+    - any other map that the bundle declares as float32 [1, h, w] (perceptual_difference, entropy):
+      float32 [H, W] at camera size, enlarged as the score is, NaN where it did not look;
+    - everything else, features_* among it: as the network makes it, without the batch dimension.
+
     Arrays are the caller's own, except that with a network as large as the camera image they may
     be the backend's arrays of this run; they are never reused by a later run.
     """
@@ -33,8 +39,12 @@ class Detection:
     labels: np.ndarray | None  # uint8 [H, W], class ids; 255 where the network did not look
     score: np.ndarray | None  # float32 [H, W], higher = more anomalous; NaN where it did not look
     mask: np.ndarray | None  # uint8 [H, W], 0 or 255
-    extras: dict[str, np.ndarray]  # other tensors, as the network makes them, without batch dim
+    extras: dict[str, np.ndarray]  # by name
     seconds: dict[str, float]  # "fit", each stage, "run" (all stages), "finish"; per image
+
+    def array(self, name: str) -> np.ndarray | None:
+        """labels, score, mask or an extra by its name; None when it was not wanted."""
+        return getattr(self, name) if name in MAPS else self.extras.get(name)
 
 
 class Detector:
@@ -124,8 +134,8 @@ class Detector:
         images: uint8 [H, W, 3] RGB arrays, of any and of different sizes; one array counts as a
         list of one. wanted: labels, score, mask and any other tensor the bundle makes; stages and
         steps that nothing wanted needs are left out.
-        Raises DetectorError for another image, an unknown name, a region of another size, and
-        when the network's score is not finite.
+        Raises DetectorError for another image, a name that is no tensor of the bundle, a region of
+        another size, and when the score or another map of the network is not finite.
         """
         frames = _frames(images)
         if not frames:
@@ -147,7 +157,11 @@ class Detector:
             start = time.perf_counter()
             arrays = {name: array[index] for name, array in result.arrays.items()}
             maps = self._finish(self._fitting(frame), arrays, wanted, point)
-            extras = {name: arrays[name] for name in wanted if name not in MAPS}
+            extras = {
+                name: self._extra(self._fitting(frame), name, arrays[name])
+                for name in wanted
+                if name not in MAPS
+            }
             finish = time.perf_counter() - start
             seconds = {"fit": fit_seconds[index], **shares, "finish": finish}
             detections.append(Detection(**maps, extras=extras, seconds=seconds))
@@ -178,12 +192,14 @@ class Detector:
 
     def _tensors(self, wanted: Sequence[str], point: OperatingPoint) -> list[str]:
         """The tensors that the wanted maps and extras are made from."""
-        made = self.bundle.outputs()
-        unknown = [name for name in wanted if name not in MAPS and name not in made]
-        if unknown or isinstance(wanted, str):
+        if isinstance(wanted, str):
+            raise DetectorError(f"wanted is {wanted!r}; expected a list of names: [{wanted!r}]")
+        made = dict.fromkeys((*MAPS, *self.bundle.outputs()))
+        unknown = [name for name in wanted if name not in made]
+        if unknown:
             raise DetectorError(
-                f"cannot give {wanted if isinstance(wanted, str) else ', '.join(unknown)!r}; "
-                f"expected a list of names out of {', '.join({**dict.fromkeys(MAPS), **made})}"
+                f"bundle {self.bundle.name} makes no {', '.join(unknown)}; it makes "
+                f"{', '.join(made)}: leave it out or take another bundle"
             )
         tensors = dict.fromkeys(name for name in wanted if name != "mask")
         if "mask" in wanted:
@@ -204,7 +220,7 @@ class Detector:
         if "labels" in wanted:
             maps["labels"] = fitting.restore(arrays["labels"], nearest=True, fill=NOT_LOOKED)
         if "score" in wanted or "mask" in wanted:
-            self._check_score(arrays["score"])
+            self._check_finite("score", arrays["score"])
             score = fitting.restore(arrays["score"], nearest=False, fill=np.nan)
             if "score" in wanted:
                 maps["score"] = score
@@ -260,15 +276,22 @@ class Detector:
             return inside
         return drivable
 
-    def _check_score(self, score: np.ndarray) -> None:
-        if not np.isfinite(score).all():
-            stage = next(
-                s.name for s in self.bundle.stages if "score" in [o.name for o in s.outputs]
-            )
-            count = int(score.size - np.isfinite(score).sum())
+    def _extra(self, fitting: Fitting, name: str, array: np.ndarray) -> np.ndarray:
+        """A tensor of the network, without batch dimension, as `Detection.extras` promises it."""
+        if name == SYNTHESIS:
+            self._check_finite(name, array)
+            return fitting.restore(_pixels(array), nearest=False, fill=0)
+        if _is_map(self.bundle.outputs()[name]):
+            self._check_finite(name, array)
+            return fitting.restore(array, nearest=False, fill=np.nan)
+        return array
+
+    def _check_finite(self, name: str, array: np.ndarray) -> None:
+        if not np.isfinite(array).all():
+            count = int(array.size - np.isfinite(array).sum())
             raise DetectorError(
-                f"stage {stage} gave a score with {count} of {score.size} values not finite, "
-                f"expected numbers: the model overflows at precision "
+                f"stage {self.bundle.maker(name).name} gave a {name} with {count} of {array.size} "
+                "values not finite, expected numbers: the model overflows at precision "
                 f"{self.runner.describe().precision}; use fp32 or export the bundle again"
             )
 
@@ -289,6 +312,19 @@ class Detector:
                 size, (spec.height, spec.width), spec.fit, spec.antialias
             )
         return self._fittings[size]
+
+
+def _is_map(spec: TensorSpec) -> bool:
+    """Whether a tensor has one number for each cell of the picture."""
+    return (
+        spec.dtype == "float32" and len(spec.shape) == 3 and not spec.name.startswith("features_")
+    )
+
+
+def _pixels(synthesis: np.ndarray) -> np.ndarray:
+    """A picture float32 [3, h, w] in 0..1 (clipped) as uint8 [h, w, 3]."""
+    planes = np.rint(255 * np.clip(synthesis, 0, 1)).astype(np.uint8)
+    return np.ascontiguousarray(planes.transpose(1, 2, 0))
 
 
 def _checked_focus(focus: str | None) -> str | None:

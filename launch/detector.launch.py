@@ -1,6 +1,7 @@
 """Start the detector on a camera topic, with RViz on request.
 
     ros2 launch anomaly_seg_ros detector.launch.py image_topic:=/my/camera/image_raw
+    ros2 launch anomaly_seg_ros detector.launch.py bundle:=NAME_OR_FOLDER rviz:=true
     ros2 launch anomaly_seg_ros detector.launch.py --show-args
 
 Arguments left empty keep what the parameter file says.
@@ -25,7 +26,7 @@ from anomaly_seg_ros.nodes.environment import PROFILE_VARIABLES, profile_environ
 CONFIG = Path(get_package_share_directory("anomaly_seg_ros")) / "config"
 BOOLEANS = ["true", "false"]
 COMPRESSED = "/compressed"
-OUTPUTS = ("overlay", "segmentation", "anomaly_mask", "anomaly_score")
+OUTPUTS = ("overlay", "segmentation", "anomaly_mask", "anomaly_score", "synthesis")
 
 # Arguments that become node parameters when they are not empty, and how their text is read.
 PARAMETERS = {

@@ -1,4 +1,6 @@
-"""A real two-stage bundle of a few kilobytes whose results can be worked out by hand.
+"""Real bundles of a few kilobytes whose results can be worked out by hand.
+
+`write_tiny_bundle` writes one of two stages.
 
 Stage `segmentation`: average the image over 4x4 pixels, then give each class the closeness of
 that colour to the class's own colour. Paint a region in `CLASS_COLORS[i]` and its label is `i`.
@@ -8,6 +10,12 @@ near), falling to 0 at a distance of SCORE_RADIUS in 0..255 RGB space.
     CLASS_COLORS[0] road, [1] sidewalk, ... the 19 Cityscapes classes; `drivable`: road.
     operating points: default (threshold 0.5), strict (0.9), road (0.5, focus road),
     large (0.5, regions of 12 cells of the stride-4 grid or more).
+
+`write_resynthesis_bundle` writes one of three stages, with the same classes and operating points:
+`segmentation` as above, `resynthesis` paints every label in its class's colour at stride 2, and
+`dissimilarity` takes the distance between image and synthesis, averaged over 4x4 pixels:
+perceptual_difference in units of 255, score the same rising from 0 to 1 at SCORE_RADIUS. On painted
+classes both are 0; cyan is taken for sky, whose colour is further away than SCORE_RADIUS.
 """
 
 from __future__ import annotations
@@ -24,6 +32,7 @@ from onnx import TensorProto, helper, numpy_helper
 from anomaly_seg_ros.bundle import write_bundle
 
 STRIDE = 4
+SYNTHESIS_STRIDE = 2
 ANOMALY_COLOR = (0, 255, 255)
 SCORE_RADIUS = 100.0
 CLASS_NAMES = [
@@ -74,19 +83,32 @@ OPSET, IR_VERSION = 18, 10
 def write_tiny_bundle(
     folder: Path, *, height: int = 64, width: int = 128, fit: str = "squash", classes: int = 19
 ) -> Path:
-    """Write the tiny bundle into `folder` (made if absent) and return the folder."""
+    """Write the bundle of two stages into `folder` (made if absent) and return the folder."""
     if height % STRIDE or width % STRIDE:
         raise ValueError(f"{height}x{width}: both must be multiples of {STRIDE}")
-    with tempfile.TemporaryDirectory() as name:
-        paths = {stage: Path(name) / f"{stage}.onnx" for stage in ("segmentation", "observer")}
-        onnx.save(segmentation_graph(height, width, classes), paths["segmentation"])
-        onnx.save(observer_graph(height, width), paths["observer"])
-        write_bundle(
-            folder,
-            description=tiny_description(height=height, width=width, fit=fit, classes=classes),
-            stage_files={stage: {"fp32": path} for stage, path in paths.items()},
-        )
-    return folder
+    return _write(
+        folder,
+        tiny_description(height=height, width=width, fit=fit, classes=classes),
+        {
+            "segmentation": segmentation_graph(height, width, classes),
+            "observer": observer_graph(height, width),
+        },
+    )
+
+
+def write_resynthesis_bundle(
+    folder: Path, *, height: int = 64, width: int = 128, fit: str = "squash"
+) -> Path:
+    """Write the bundle of three stages into `folder` (made if absent) and return the folder."""
+    return _write(
+        folder,
+        resynthesis_description(height=height, width=width, fit=fit),
+        {
+            "segmentation": segmentation_graph(height, width),
+            "resynthesis": resynthesis_graph(height, width),
+            "dissimilarity": dissimilarity_graph(height, width),
+        },
+    )
 
 
 def tiny_description(
@@ -129,6 +151,35 @@ def tiny_description(
             "large": {"threshold": 0.5, "rule": "half way", "data": "none", "min_region": 12},
         },
         "provenance": {"commit": "none", "data": [], "data_licences": [], "seed": 0, "metrics": {}},
+    }
+
+
+def resynthesis_description(
+    *, height: int = 64, width: int = 128, fit: str = "squash"
+) -> dict[str, Any]:
+    """bundle.yaml of the three stages, without their files."""
+    tiny = tiny_description(height=height, width=width, fit=fit)
+    grid = [1, height // STRIDE, width // STRIDE]
+    painted = [1, 3, height // SYNTHESIS_STRIDE, width // SYNTHESIS_STRIDE]
+    return tiny | {
+        "name": "tiny_resynthesis",
+        "method": "colour_resynthesis",
+        "stages": [
+            tiny["stages"][0],
+            {
+                "name": "resynthesis",
+                "inputs": ["labels"],
+                "outputs": [{"name": "synthesis", "dtype": "float32", "shape": painted}],
+            },
+            {
+                "name": "dissimilarity",
+                "inputs": ["image", "synthesis"],
+                "outputs": [
+                    {"name": "perceptual_difference", "dtype": "float32", "shape": grid},
+                    {"name": "score", "dtype": "float32", "shape": grid},
+                ],
+            },
+        ],
     }
 
 
@@ -189,6 +240,88 @@ def observer_graph(height: int, width: int) -> onnx.ModelProto:
             "one": np.float32(1),
         },
     )
+
+
+def resynthesis_graph(height: int, width: int) -> onnx.ModelProto:
+    """labels uint8 [1, H/4, W/4] -> synthesis float32 [1, 3, H/2, W/2] in 0..1."""
+    size = [height // SYNTHESIS_STRIDE, width // SYNTHESIS_STRIDE]
+    enlarged = STRIDE // SYNTHESIS_STRIDE
+    nodes = [
+        helper.make_node("Cast", ["labels"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["numbers"], ["ids"], to=TensorProto.INT64),
+        helper.make_node("Gather", ["colors", "ids"], ["painted"], axis=0),
+        helper.make_node("Transpose", ["painted"], ["planes"], perm=[0, 3, 1, 2]),
+        helper.make_node(
+            "Resize",
+            ["planes", "", "scales"],
+            ["synthesis"],
+            mode="nearest",
+            coordinate_transformation_mode="asymmetric",
+            nearest_mode="floor",
+        ),
+    ]
+    return _model(
+        nodes,
+        [_tensor("labels", "uint8", [1, height // STRIDE, width // STRIDE])],
+        [_tensor("synthesis", "float32", [1, 3, *size])],
+        {
+            "colors": np.array(CLASS_COLORS, np.float32) / 255,
+            "scales": np.array([1, 1, enlarged, enlarged], np.float32),
+        },
+    )
+
+
+def dissimilarity_graph(height: int, width: int) -> onnx.ModelProto:
+    """image, synthesis -> perceptual_difference, score float32 [1, H/4, W/4]."""
+    grid = [height // STRIDE, width // STRIDE]
+    pool = STRIDE // SYNTHESIS_STRIDE
+    nodes = [
+        *_pooled_colors("seen"),
+        helper.make_node(
+            "AveragePool", ["synthesis"], ["made"], kernel_shape=[pool] * 2, strides=[pool] * 2
+        ),
+        helper.make_node("Sub", ["seen", "made"], ["difference"]),
+        helper.make_node("ReduceSumSquare", ["difference", "axes"], ["squares"], keepdims=0),
+        helper.make_node("Sqrt", ["squares"], ["perceptual_difference"]),
+        helper.make_node("Div", ["perceptual_difference", "radius"], ["far"]),
+        helper.make_node("Clip", ["far", "zero", "one"], ["score"]),
+    ]
+    return _model(
+        nodes,
+        [
+            _tensor("image", "uint8", [1, height, width, 3]),
+            _tensor(
+                "synthesis",
+                "float32",
+                [1, 3, height // SYNTHESIS_STRIDE, width // SYNTHESIS_STRIDE],
+            ),
+        ],
+        [
+            _tensor("perceptual_difference", "float32", [1, *grid]),
+            _tensor("score", "float32", [1, *grid]),
+        ],
+        {
+            "scale": np.float32(1 / 255),
+            "axes": np.array([1], np.int64),
+            "radius": np.float32(SCORE_RADIUS / 255),
+            "zero": np.float32(0),
+            "one": np.float32(1),
+        },
+    )
+
+
+def _write(folder: Path, description: dict[str, Any], graphs: dict[str, onnx.ModelProto]) -> Path:
+    """One fp32 graph for each stage, in a bundle."""
+    with tempfile.TemporaryDirectory() as name:
+        paths = {stage: Path(name) / f"{stage}.onnx" for stage in graphs}
+        for stage, graph in graphs.items():
+            onnx.save(graph, paths[stage])
+        write_bundle(
+            folder,
+            description=description,
+            stage_files={stage: {"fp32": path} for stage, path in paths.items()},
+        )
+    return folder
 
 
 def _pooled_colors(name: str) -> list[onnx.NodeProto]:

@@ -9,10 +9,11 @@ import numpy as np
 from anomaly_seg_ros.backends.base import Runner
 from anomaly_seg_ros.backends.onnxruntime_backend import OnnxRuntimeBackend
 from anomaly_seg_ros.bundle import Bundle
-from anomaly_seg_ros.bundle_parts import PRECISIONS
+from anomaly_seg_ros.bundle_parts import PRECISIONS, SYNTHESIS
 from anomaly_seg_ros.errors import BackendError
 
 CPU_TARGETS = ("onnxruntime-cpu", "any")
+COLOR_TOLERANCE = 0.01  # of a picture in 0..1: what fp16 and int8 may overshoot
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,12 @@ def _run_faults(bundle: Bundle, runner: Runner) -> list[str]:
         bad = array.size - int(np.isfinite(array).sum())
         if bad:
             faults.append(f"{name}: the run gave {bad} of {array.size} values not finite")
+    if SYNTHESIS in arrays:
+        low, high = float(arrays[SYNTHESIS].min()), float(arrays[SYNTHESIS].max())
+        if low < -COLOR_TOLERANCE or high > 1 + COLOR_TOLERANCE:
+            faults.append(
+                f"{SYNTHESIS}: the run gave values from {low:g} to {high:g}, expected 0 to 1"
+            )
     strangers = set(np.unique(arrays["labels"]).tolist()) - set(bundle.class_names())
     if strangers:
         faults.append(

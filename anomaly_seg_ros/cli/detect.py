@@ -18,16 +18,19 @@ from anomaly_seg_ros.cli.options import (
 if TYPE_CHECKING:
     from anomaly_seg_ros.replay.sources import Source
 
-SAVE_HELP = "overlay, video, score, mask, labels, bag"
+SAVE_HELP = "overlay, panels, video, score, mask, labels, synthesis, bag"
 EPILOG = """what is written below --out, by --save:
-  overlay  overlays/NAME.png   camera image with classes, anomaly heat and outlines
-  video    overlay.mp4         the overlays as a film
-  score    scores/NAME.png     anomaly score, 16 bit; scores/format.json says how to read it
-  mask     masks/NAME.png      255 = anomaly, 0 = not
-  labels   labels/NAME.png     class ids of the bundle, 255 = not looked at
-  bag      result_bag/         ROS 2 bag: camera images unchanged, with /detector/segmentation,
-                               /detector/anomaly_mask and /detector/anomaly_score
-  report.json                  settings, frames done, frames that could not be read and why, times
+  overlay    overlays/NAME.png   camera image with classes, anomaly heat and outlines
+  panels     panels/NAME.png     camera image, classes, synthesis (if any) and score side by side
+  video      overlay.mp4         the overlays as a film
+  score      scores/NAME.png     anomaly score, 16 bit; scores/format.json says how to read it
+  mask       masks/NAME.png      255 = anomaly, 0 = not
+  labels     labels/NAME.png     class ids of the bundle, 255 = not looked at
+  synthesis  synthesis/NAME.png  resynthesised image, of bundles that make one
+  bag        result_bag/         ROS 2 bag: camera images unchanged, with /detector/segmentation,
+                                 /detector/anomaly_mask, /detector/anomaly_score and, where the
+                                 bundle makes it, /detector/synthesis
+  report.json                    settings, frames done, frames not read and why, times
 NAME is the image's file name, or the frame number (000123) of a video or bag.
 
 A run that was stopped loses nothing: the same command again does what is missing.
@@ -37,6 +40,7 @@ examples:
   anomaly-seg detect drive.mp4 --out results --save video,score --every 3
   anomaly-seg detect my_bag/ --topic /camera/image_raw --out results --save bag
   anomaly-seg detect scenes:7:60 --out results --operating-point fpr01
+  anomaly-seg detect photos/ --out results --bundle my_resynthesis/ --save panels,synthesis
 """
 
 
@@ -100,7 +104,7 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     from anomaly_seg_ros.errors import ReplayError
-    from anomaly_seg_ros.replay.detection import remove_results, replay
+    from anomaly_seg_ros.replay.detection import replay
     from anomaly_seg_ros.replay.detection_run import DetectOptions
     from anomaly_seg_ros.replay.progress import progress_bar
     from anomaly_seg_ros.replay.sources import open_source
@@ -120,14 +124,13 @@ def run(args: argparse.Namespace) -> int:
             fps=args.fps,
             storage=args.bag_storage,
         )
-        if args.overwrite:
-            remove_results(args.out)
         report = replay(
             source,
             detector,
             args.out,
             options,
             region=region_identity(args.region),
+            overwrite=args.overwrite,
             progress=progress_bar,
         )
     _print_summary(report, args.out)

@@ -10,6 +10,7 @@ from anomaly_seg_ros.imaging.encodings import (
 )
 from anomaly_seg_ros.imaging.fitting import Fitting
 from anomaly_seg_ros.imaging.overlay import OverlayStyle, draw_overlay
+from anomaly_seg_ros.imaging.panels import draw_panels
 
 __all__ = [
     "SUPPORTED_ENCODINGS",
@@ -18,6 +19,7 @@ __all__ = [
     "compressed_size",
     "decode_compressed",
     "draw_overlay",
+    "draw_panels",
     "fill_image",
     "message_to_map",
     "message_to_rgb",

@@ -89,12 +89,12 @@ class Fitting:
         """Bring a map of the network back to the camera: [h', w'] to [H, W], dtype kept.
 
         values: any grid that covers the whole network input evenly (at stride 4, h' = h / 4); each
-        value belongs to the middle of its cell. nearest: for class ids and masks, any dtype; else
-        bilinear, float32 or uint8. fill: the value where the network did not look.
-        Raises DetectorError for another shape.
+        value belongs to the middle of its cell. A picture [h', w', 3] becomes [H, W, 3]. nearest:
+        for class ids and masks, any dtype; else bilinear, float32 or uint8. fill: the value where
+        the network did not look. Raises DetectorError for another shape.
         """
-        if values.ndim != 2 or values.size == 0:
-            raise DetectorError(f"map of shape {list(values.shape)}; expected [h, w]")
+        if values.size == 0 or values.shape[2:] not in ((), (3,)) or values.ndim < 2:
+            raise DetectorError(f"map of shape {list(values.shape)}; expected [h, w] or [h, w, 3]")
         samples = self._samples_of((values.shape[0], values.shape[1]))
         if nearest:
             seen = values.take(samples.columns, axis=1).take(samples.rows, axis=0)
@@ -103,9 +103,9 @@ class Fitting:
             seen = cv2.resize(values[samples.cells.slices], size, interpolation=cv2.INTER_LINEAR)
         else:
             seen = cv2.remap(values, *samples.maps, cv2.INTER_LINEAR)
-        if seen.shape == self.camera:
+        if seen.shape[:2] == self.camera:
             return seen
-        restored = np.full(self.camera, fill, values.dtype)
+        restored = np.full(self.camera + values.shape[2:], fill, values.dtype)
         restored[self.source.slices] = seen
         return restored
 

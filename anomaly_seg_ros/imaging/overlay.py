@@ -66,7 +66,7 @@ def draw_overlay(
     if labels is not None:
         drawn = _lay_over(drawn, labels, _class_layer(palette.tobytes(), style.class_opacity))
     if score is not None:
-        levels = _levels(score, display)
+        levels = score_levels(score, display)
         drawn = _lay_over(drawn, levels, _heat_layer(style.heat_opacity, style.heat_start))
     if drawn is image:
         drawn = image.copy()
@@ -163,7 +163,7 @@ def _draw_regions(image: np.ndarray, mask: np.ndarray, line: tuple[Layer, float]
     image[rows, columns] = _lay_over(image[rows, columns], soft, layer)
 
 
-def _levels(score: np.ndarray, display: tuple[float, float]) -> np.ndarray:
+def score_levels(score: np.ndarray, display: tuple[float, float]) -> np.ndarray:
     """Place of each score in the display range: uint8 [H, W], NaN at 0."""
     low, high = display
     clipped = cv2.patchNaNs(np.clip(score, low, high), low)

@@ -18,6 +18,7 @@ from sensor_msgs.msg import CompressedImage, Image
 from anomaly_seg_ros.errors import ReplayError
 from anomaly_seg_ros.imaging.compressed import decode_compressed
 from anomaly_seg_ros.imaging.encodings import fill_image, message_to_rgb
+from anomaly_seg_ros.imaging.panels import tiled
 from anomaly_seg_ros.replay.video_writer import write_video
 from anomaly_seg_ros.replay.writers import jpeg_bytes, png_bytes, write_atomically
 from anomaly_seg_ros.scenes import SceneFrame
@@ -150,15 +151,7 @@ def contact_sheet(pictures: list[Path]) -> np.ndarray:
     height, width = images[0].shape[:2]
     size = (SHEET_WIDTH, round(SHEET_WIDTH * height / width))
     cells = [cv2.resize(image, size, interpolation=cv2.INTER_AREA) for image in images]
-    rows = -(-len(cells) // SHEET_COLUMNS)
-    sheet = np.full((rows * (size[1] + 4) - 4, SHEET_COLUMNS * (size[0] + 4) - 4, 3), 255, np.uint8)
-    for index, cell in enumerate(cells):
-        top, left = (
-            (index // SHEET_COLUMNS) * (size[1] + 4),
-            (index % SHEET_COLUMNS) * (size[0] + 4),
-        )
-        sheet[top : top + size[1], left : left + size[0]] = cell
-    return sheet
+    return tiled(cells, SHEET_COLUMNS)
 
 
 def _jpeg(header: Any, image: np.ndarray) -> CompressedImage:

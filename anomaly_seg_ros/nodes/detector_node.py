@@ -51,7 +51,7 @@ STEADY = Clock(clock_type=ClockType.STEADY_TIME)  # timers run even when /clock 
 
 
 class DetectorNode(LifecycleNode):
-    """`image` in; `~/anomaly_mask`, `~/anomaly_score`, `~/segmentation`, `~/overlay` out.
+    """`image` in; `~/anomaly_mask`, `~/anomaly_score` and the other image topics of outputs.py out.
 
     configure opens bundle and engine, activate subscribes, deactivate unsubscribes, cleanup frees.
     A transition that cannot be made fails with its reason in the log and on /diagnostics, and the
@@ -373,7 +373,8 @@ usage: detector_node [--ros-args -r image:=/my/camera -p bundle:=NAME_OR_FOLDER 
 
 Marks what does not belong on the road. Subscribes `image` (or `image/compressed`); publishes
 ~/anomaly_mask (mono8, 0 or 255), ~/anomaly_score (32FC1), ~/segmentation (mono8 class ids),
-~/overlay (rgb8), ~/labels_json, and ~/label_info where vision_msgs is installed.
+~/overlay (rgb8), ~/synthesis (rgb8, with bundles that resynthesise the image), ~/labels_json, and
+~/label_info where vision_msgs is installed.
 Services: ~/enable (std_srvs/SetBool), ~/reset_statistics (std_srvs/Trigger).
 
 Parameters:

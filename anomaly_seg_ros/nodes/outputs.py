@@ -17,7 +17,8 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
 from anomaly_seg_ros.bundle import Bundle, OperatingPoint
-from anomaly_seg_ros.detector import Detection
+from anomaly_seg_ros.bundle_parts import SYNTHESIS
+from anomaly_seg_ros.detector import MAPS, Detection
 from anomaly_seg_ros.imaging.encodings import fill_image
 from anomaly_seg_ros.imaging.overlay import UNLABELLED, OverlayStyle, draw_overlay
 
@@ -44,10 +45,17 @@ IMAGE_OUTPUTS: tuple[ImageOutput, ...] = (
     ImageOutput("anomaly_mask", "mono8", ("mask",), "255 where anomalous, else 0"),
     ImageOutput("anomaly_score", "32FC1", ("score",), "score, NaN where not looked"),
     ImageOutput("segmentation", "mono8", ("labels",), "class ids, 255 where not looked"),
-    ImageOutput("overlay", "rgb8", ("labels", "score", "mask"), "the picture for people"),
+    ImageOutput("overlay", "rgb8", MAPS, "the picture for people"),
+    ImageOutput(SYNTHESIS, "rgb8", (SYNTHESIS,), "the image resynthesised from the classes"),
 )
 LABELS_TOPIC = "labels_json"
 LABEL_INFO_TOPIC = "label_info"
+
+
+def image_outputs(bundle: Bundle) -> tuple[ImageOutput, ...]:
+    """The image topics of a bundle: all whose maps it makes."""
+    made = {*MAPS, *bundle.outputs()}
+    return tuple(output for output in IMAGE_OUTPUTS if made.issuperset(output.needs))
 
 
 class DetectorOutputs:
@@ -60,11 +68,12 @@ class DetectorOutputs:
         self._node = node
         self._bundle = bundle
         options = QoSOverridingOptions.with_default_policies()
+        self._offered = image_outputs(bundle)
         self._images: dict[str, Publisher] = {
             output.topic: node.create_publisher(
                 Image, f"~/{output.topic}", RESULT_QOS, qos_overriding_options=options
             )
-            for output in IMAGE_OUTPUTS
+            for output in self._offered
         }
         self._labels = node.create_publisher(String, f"~/{LABELS_TOPIC}", LATCHED_QOS)
         self._label_info, self._make_label_info = self._label_info_publisher()
@@ -77,7 +86,7 @@ class DetectorOutputs:
         """The outputs that someone subscribes to right now."""
         return [
             output
-            for output in IMAGE_OUTPUTS
+            for output in self._offered
             if self._images[output.topic].get_subscription_count() > 0
         ]
 
@@ -113,7 +122,9 @@ class DetectorOutputs:
                 )
                 seconds["overlay"] = time.perf_counter() - start
             else:
-                pixels = getattr(detection, output.needs[0])
+                found = detection.array(output.needs[0])
+                assert found is not None  # the detection holds what the outputs need
+                pixels = found
             message = Image(header=header)
             fill_image(message, pixels, output.encoding)
             start, cpu_start = time.perf_counter(), time.thread_time()

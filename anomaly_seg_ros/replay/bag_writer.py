@@ -1,4 +1,4 @@
-"""The result bag: camera images, class labels, anomaly masks and scores with their own stamps.
+"""The result bag: camera images and what was found in them, under the camera's stamps.
 
 A ROS 2 bag with the topics of the detector node: RViz or Foxglove show a replay like a drive.
 """
@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from anomaly_seg_ros.bundle_parts import SYNTHESIS
 from anomaly_seg_ros.errors import ReplayError
 from anomaly_seg_ros.imaging.encodings import fill_image
 from anomaly_seg_ros.replay.bag_reader import COMPRESSED_IMAGE, IMAGE, no_rosbags, typestore
@@ -23,6 +24,7 @@ OUTPUTS = {  # array of a part -> topic, encoding: as the detector node publishe
     "labels": ("/detector/segmentation", "mono8"),
     "mask": ("/detector/anomaly_mask", "mono8"),
     "score": ("/detector/anomaly_score", "32FC1"),
+    SYNTHESIS: ("/detector/synthesis", "rgb8"),  # of bundles that make it
 }
 STORAGES = ("mcap", "sqlite3")
 METADATA_VERSION: Final = 8  # read by every rosbag2 that reads 9, and by older ones
@@ -39,7 +41,7 @@ def write_bag(
     """Join the parts of finished frames to a bag at `folder`; returns the messages written.
 
     Images of a bag are stored as they were; other recordings become JPEG on IMAGE_TOPIC. Headers
-    of all four messages of a frame are the same. mcap is zstd-compressed by chunk, sqlite3 not at
+    of all messages of a frame are the same. mcap is zstd-compressed by chunk, sqlite3 not at
     all. The bag appears under its name only when it is whole. Raises ReplayError.
     """
     if storage not in STORAGES:

@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from anomaly_seg_ros.bundle_parts import SYNTHESIS
 from anomaly_seg_ros.detector import Detector
 from anomaly_seg_ros.errors import ReplayError
 from anomaly_seg_ros.replay.bag_writer import OUTPUTS
@@ -19,7 +20,8 @@ from anomaly_seg_ros.replay.sources import Source
 from anomaly_seg_ros.replay.writers import FrameWriter, write_atomically
 
 OUTPUT_NAMES = (  # all that a run leaves in its folder
-    *("overlays", "scores", "masks", "labels", "parts", "overlay.mp4", "result_bag"),
+    *("overlays", "panels", "scores", "masks", "labels", "synthesis", "parts"),
+    *("overlay.mp4", "result_bag"),
     *("report.json", MANIFEST_NAME, ".overlay.part.mp4", ".result_bag.part"),
 )
 
@@ -31,20 +33,29 @@ def replay(
     options: DetectOptions,
     *,
     region: str = "",
+    overwrite: bool = False,
     progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Run the detector over a recording and keep the results below `out`.
 
     A second call with the same recording and settings does only what is missing. `region` is the
-    identity of the region of interest the detector was made with. Returns what report.json holds.
-    Raises ReplayError when nothing could be read, nothing can be written, or `out` holds the
-    results of other settings.
+    identity of the region of interest the detector was made with. With `overwrite` the results of
+    an earlier run are deleted first. Returns what report.json holds.
+    Raises ReplayError when nothing could be read, nothing can be written, the bundle does not make
+    what is to be saved, or `out` holds the results of other settings.
     """
+    if SYNTHESIS in options.save and SYNTHESIS not in detector.bundle.outputs():
+        raise ReplayError(
+            f"cannot save {SYNTHESIS}: bundle {detector.bundle.name} makes only "
+            f"{', '.join(detector.bundle.outputs())}. Leave it out, or take a bundle that makes it."
+        )
     kinds = _frame_kinds(options.save)
     if isinstance(source, BagSource):
         source.keep_messages = "bag" in options.save
         if "bag" in options.save and source.topic in {topic for topic, _ in OUTPUTS.values()}:
             raise ReplayError(f"{source.topic} is a result topic; choose the camera's with --topic")
+    if overwrite:
+        remove_results(out)
     writer = FrameWriter(out, kinds, options.score)
     with Manifest(out, run_settings(source, detector, options, region)) as manifest:
         writer.prepare()

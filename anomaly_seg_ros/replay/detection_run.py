@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 
 from anomaly_seg_ros import __version__
-from anomaly_seg_ros.detector import Detection, Detector
+from anomaly_seg_ros.bundle import Bundle
+from anomaly_seg_ros.bundle_parts import SYNTHESIS
+from anomaly_seg_ros.detector import MAPS, Detection, Detector
 from anomaly_seg_ros.errors import DetectorError, ReplayError
 from anomaly_seg_ros.replay.bag_writer import write_bag
 from anomaly_seg_ros.replay.drawing import Painter
@@ -27,7 +29,18 @@ from anomaly_seg_ros.replay.sources import BadFrame, Frame, Source
 from anomaly_seg_ros.replay.video_writer import write_video
 from anomaly_seg_ros.replay.writers import FrameWriter, ScoreFormat
 
-RESULTS = ("overlay", "video", "score", "mask", "labels", "bag")  # what can be saved
+# What each kind of file is made of. Names that the bundle does not make are left out.
+NEEDED: dict[str, tuple[str, ...]] = {
+    "overlay": MAPS,
+    "overlay_part": MAPS,
+    "panels": ("labels", "score", SYNTHESIS),
+    "score": ("score",),
+    "mask": ("mask",),
+    "labels": ("labels",),
+    SYNTHESIS: (SYNTHESIS,),
+    "bag": (*MAPS, SYNTHESIS),
+}
+RESULTS = ("overlay", "panels", "video", "score", "mask", "labels", SYNTHESIS, "bag")  # to save
 WRITERS = 2  # threads that encode and write while the next frame is being computed
 IN_FLIGHT = 4  # frames that may wait for them
 STILL_FPS = 10.0  # video rate for recordings without one
@@ -71,7 +84,7 @@ class DetectionRun:
 
     def __post_init__(self) -> None:
         self.painter = Painter(self.detector.bundle)
-        self.wanted_outputs = _wanted_outputs(self.writer.kinds)
+        self.wanted_outputs = _wanted_outputs(self.writer.kinds, self.detector.bundle)
         # Parts of a video or bag are gone once it is made; they are needed again when it changes.
         self.kinds = self._kinds_beyond_products()
         self.missing = self._missing()
@@ -202,11 +215,11 @@ class DetectionRun:
                     settle()
 
     def _write(self, frame: Frame, found: Detection) -> tuple[dict[str, tuple[str, int]], int]:
-        overlay = self.painter.overlay(frame.image, found) if self._draws() else None
-        return self.writer.write(frame, found, overlay)
-
-    def _draws(self) -> bool:
-        return bool(self.writer.kinds & {"overlay", "overlay_part"})
+        kinds, painter = self.writer.kinds, self.painter
+        drawn = bool(kinds & {"overlay", "overlay_part"})
+        overlay = painter.overlay(frame.image, found) if drawn else None
+        panels = painter.panels(frame.image, found) if "panels" in kinds else None
+        return self.writer.write(frame, found, overlay, panels)
 
     def _chosen(self, index: int) -> bool:
         last = self._last_index()
@@ -278,12 +291,11 @@ class DetectionRun:
         return fps / self.options.every if fps else STILL_FPS
 
 
-def _wanted_outputs(kinds: frozenset[str]) -> tuple[str, ...]:
-    every = ("labels", "score", "mask")
-    if kinds & {"overlay", "overlay_part", "bag"}:
-        return every
-    # The mask is always wanted: the report counts the frames that hold an anomaly.
-    return tuple(name for name in every if name in kinds or name == "mask")
+def _wanted_outputs(kinds: frozenset[str], bundle: Bundle) -> tuple[str, ...]:
+    needed = {name for kind in kinds for name in NEEDED[kind]}
+    needed.add("mask")  # always: the report counts the frames that hold an anomaly
+    made = (*MAPS, *bundle.outputs())
+    return tuple(name for name in dict.fromkeys(made) if name in needed)
 
 
 def _record(

@@ -6,8 +6,10 @@ import cv2
 import numpy as np
 
 from anomaly_seg_ros.bundle import Bundle
+from anomaly_seg_ros.bundle_parts import SYNTHESIS
 from anomaly_seg_ros.detector import Detection
 from anomaly_seg_ros.imaging.overlay import draw_overlay
+from anomaly_seg_ros.imaging.panels import draw_panels
 
 TRUTH_COLOR = (0, 230, 255)  # outlines of labelled anomalies, RGB
 
@@ -32,6 +34,21 @@ class Painter:
             palette=self.palette,
             display=self.display,
             class_names=self.names,
+        )
+
+    def panels(self, image: np.ndarray, found: Detection) -> np.ndarray:
+        """image uint8 [H, W, 3] RGB beside classes, synthesis (where it was made) and score.
+
+        labels and score of `found` must have been wanted.
+        """
+        assert found.labels is not None and found.score is not None
+        return draw_panels(
+            image,
+            labels=found.labels,
+            score=found.score,
+            synthesis=found.extras.get(SYNTHESIS),
+            palette=self.palette,
+            display=self.display,
         )
 
 

@@ -1,4 +1,4 @@
-"""Results of one frame as files: overlay, score, mask and label pictures, and parts of a bag.
+"""Results of one frame as files: pictures, scores, masks, labels, and parts of a bag.
 
 Every file is written under another name and then renamed, so that a kill leaves none half done.
 """
@@ -14,7 +14,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from anomaly_seg_ros.detector import Detection
+from anomaly_seg_ros.bundle_parts import SYNTHESIS
+from anomaly_seg_ros.detector import MAPS, Detection
 from anomaly_seg_ros.errors import ReplayError
 from anomaly_seg_ros.replay.sources import Frame
 
@@ -119,7 +120,7 @@ def jpeg_bytes(image: np.ndarray) -> bytes:
 
 @dataclass(frozen=True)
 class FrameWriter:
-    """Writes what `kinds` names for one frame: overlay, score, mask, labels, and parts.
+    """Writes what `kinds` names for one frame: a file of each in the folder of its kind.
 
     overlay_part and bag lie in the parts folder until the video and the bag are made of them.
     """
@@ -135,7 +136,11 @@ class FrameWriter:
             write_atomically(self.out / "scores" / SCORE_FORMAT_NAME, text.encode())
 
     def write(
-        self, frame: Frame, found: Detection, overlay: np.ndarray | None
+        self,
+        frame: Frame,
+        found: Detection,
+        overlay: np.ndarray | None,
+        panels: np.ndarray | None = None,
     ) -> tuple[dict[str, tuple[str, int]], int]:
         """Write the frame's files: kind -> (path below out, bytes), and clipped score pixels."""
         files: dict[str, tuple[str, int]] = {}
@@ -144,9 +149,16 @@ class FrameWriter:
         def write(kind: str, path: str, data: bytes | memoryview) -> None:
             files[kind] = (path, write_atomically(self.out / path, data))
 
-        for kind, folder in (("overlay", "overlays"), ("overlay_part", "parts")):
-            if kind in self.kinds and overlay is not None:
-                write(kind, f"{folder}/{frame.name}.png", png_bytes(overlay))
+        for kind, folder, picture in (
+            ("overlay", "overlays", overlay),
+            ("overlay_part", "parts", overlay),
+            ("panels", "panels", panels),
+            ("synthesis", "synthesis", found.extras.get(SYNTHESIS)),
+            ("mask", "masks", found.mask),
+            ("labels", "labels", found.labels),
+        ):
+            if kind in self.kinds and picture is not None:
+                write(kind, f"{folder}/{frame.name}.png", png_bytes(picture))
         if "score" in self.kinds and found.score is not None:
             if self.score.kind == "npz":
                 data = npz_bytes(score=found.score.astype(np.float32, copy=False))
@@ -154,25 +166,21 @@ class FrameWriter:
             else:
                 codes, clipped = encode_score(found.score, self.score)
                 write("score", f"scores/{frame.name}.png", png_bytes(codes))
-        if "mask" in self.kinds and found.mask is not None:
-            write("mask", f"masks/{frame.name}.png", png_bytes(found.mask))
-        if "labels" in self.kinds and found.labels is not None:
-            write("labels", f"labels/{frame.name}.png", png_bytes(found.labels))
         if "bag" in self.kinds:
             write("bag", f"parts/{frame.name}.npz", bag_part(frame, found))
         return files, clipped
 
 
 def bag_part(frame: Frame, found: Detection) -> memoryview:
-    """What the result bag needs of a frame: its message or a JPEG of it, and the three maps."""
+    """What the result bag needs of a frame: its message or a JPEG of it, and what was found."""
     message = frame.message
     image = message.cdr if message is not None else jpeg_bytes(frame.image)
     arrays = {
         "message_type": np.array(message.message_type if message is not None else ""),
         "image": np.frombuffer(image, np.uint8),
     }
-    for name in ("labels", "mask", "score"):
-        values = getattr(found, name)
+    for name in (*MAPS, SYNTHESIS):
+        values = found.array(name)
         if values is not None:
             arrays[name] = values
     stream = io.BytesIO()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tiny_bundle import write_tiny_bundle
+from tiny_bundle import write_resynthesis_bundle, write_tiny_bundle
 
 from anomaly_seg_ros.backends import Runner, load_runner
 from anomaly_seg_ros.bundle import Bundle
@@ -27,3 +27,8 @@ def runner(bundle: Bundle) -> Iterator[Runner]:
     runner = load_runner(bundle, "onnxruntime", threads=1)
     yield runner
     runner.close()
+
+
+@pytest.fixture(scope="session")
+def three_stages(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return Bundle.open(write_resynthesis_bundle(tmp_path_factory.mktemp("bundles") / "three"))

@@ -90,6 +90,53 @@ def test_stages_that_nothing_wanted_needs_do_not_run(runner: Runner) -> None:
     assert list(runner.run(image, []).seconds) == ["total"]
 
 
+def test_of_three_stages_only_those_run_that_something_wanted_needs(three_stages: Bundle) -> None:
+    runner = BACKEND.load(three_stages, threads=1)
+    ran: list[str] = []
+    for name, session in runner.sessions.items():
+        runner.sessions[name] = Recorded(name, session, ran)
+    expected = {
+        ("labels",): ["segmentation"],
+        ("synthesis",): ["segmentation", "resynthesis"],
+        ("labels", "synthesis"): ["segmentation", "resynthesis"],
+        ("score",): ["segmentation", "resynthesis", "dissimilarity"],
+        (): [],
+    }
+    for wanted, stages in expected.items():
+        ran.clear()
+        result = runner.run(picture((0, 0, 0)), wanted)
+        assert ran == stages and list(result.seconds) == [*stages, "total"]
+        assert set(result.arrays) == set(wanted)
+
+
+class Recorded:
+    """A session that notes when it runs."""
+
+    def __init__(self, name: str, session: onnxruntime.InferenceSession, ran: list[str]) -> None:
+        self.name, self.session, self.ran = name, session, ran
+
+    def run_with_iobinding(self, binding: object) -> None:
+        self.ran.append(self.name)
+        self.session.run_with_iobinding(binding)
+
+    def io_binding(self) -> object:
+        return self.session.io_binding()
+
+
+def test_tensors_reach_later_stages_as_they_were_made(three_stages: Bundle) -> None:
+    runner = BACKEND.load(three_stages, threads=1)
+    image = picture(CLASS_COLORS[13])
+    image[:, :, 64:] = ANOMALY_COLOR
+    arrays = runner.run(image, ["synthesis", "perceptual_difference", "score"]).arrays
+    car, sky = (np.float32(CLASS_COLORS[i]) / 255 for i in (13, 10))
+    assert arrays["synthesis"].shape == (1, 3, 32, 64)
+    np.testing.assert_array_equal(arrays["synthesis"][0, :, 0, [0, 63]], [car, sky])
+    distance = np.linalg.norm(sky - np.float32(ANOMALY_COLOR) / 255)
+    np.testing.assert_allclose(arrays["perceptual_difference"][0, :, 16:], distance, rtol=1e-5)
+    assert (arrays["score"][0, :, 16:] == 1).all()
+    np.testing.assert_allclose(arrays["score"][0, :, :16], 0, atol=1e-5)
+
+
 def test_seconds_of_the_stages_add_up_to_less_than_the_total(runner: Runner) -> None:
     seconds = runner.run(picture((0, 0, 0), (9, 9, 9)), ["score"]).seconds
     assert 0 < seconds["segmentation"] + seconds["observer"] < seconds["total"]

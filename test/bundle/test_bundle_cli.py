@@ -10,7 +10,12 @@ from typing import Any
 import numpy as np
 import pytest
 from onnx import helper, numpy_helper
-from tiny_bundle import segmentation_graph, write_tiny_bundle
+from tiny_bundle import (
+    resynthesis_graph,
+    segmentation_graph,
+    write_resynthesis_bundle,
+    write_tiny_bundle,
+)
 
 from anomaly_seg_ros.cli.main import main
 
@@ -29,6 +34,51 @@ def test_info_shows_stages_points_and_classes(
     assert "  large    0.5        everywhere  12           half way     none" in lines
     assert "  0   road           128,64,128   drivable" in lines
     assert not any("\x1b" in line for line in lines)  # colours are for terminals
+
+
+def test_info_shows_three_stages_in_their_order(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_resynthesis_bundle(tmp_path / "tiny")
+    assert main(["bundle", "info", str(folder)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    first = lines.index("  segmentation: image ->")
+    size = (folder / "resynthesis.onnx").stat().st_size
+    assert lines[first + 5 : first + 11] == [
+        "  resynthesis: labels ->",
+        "     synthesis  float32  1 x 3 x 32 x 64",
+        f"    resynthesis.onnx: fp32 for any, {size / 1e3:.1f} kB",
+        "  dissimilarity: image, synthesis ->",
+        "     perceptual_difference  float32  1 x 16 x 32",
+        "     score                  float32  1 x 16 x 32",
+    ]
+
+
+def test_check_of_three_stages_names_their_files(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_resynthesis_bundle(tmp_path / "tiny")
+    assert main(["bundle", "check", str(folder)]) == 0
+    assert "(segmentation.onnx, resynthesis.onnx, dissimilarity.onnx)" in capsys.readouterr().out
+
+
+def test_check_finds_a_synthesis_that_is_not_in_0_to_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = write_resynthesis_bundle(tmp_path / "tiny")
+    model = resynthesis_graph(64, 128)
+    colors = next(tensor for tensor in model.graph.initializer if tensor.name == "colors")
+    colors.CopyFrom(numpy_helper.from_array(255 * numpy_helper.to_array(colors), "colors"))
+    before = hashlib.sha256((folder / "resynthesis.onnx").read_bytes()).hexdigest()
+    data = model.SerializeToString()
+    (folder / "resynthesis.onnx").write_bytes(data)
+    yaml_file = folder / "bundle.yaml"
+    text = yaml_file.read_text()
+    yaml_file.write_text(text.replace(before, hashlib.sha256(data).hexdigest()))
+    assert main(["bundle", "check", str(folder)]) == 2
+    assert "synthesis: the run gave values from 35 to 190, expected 0 to 1" in (
+        capsys.readouterr().err
+    )
 
 
 def test_info_shows_parity_and_licences(

@@ -240,6 +240,10 @@ BROKEN_VALUES: dict[str, tuple[Callable[[Document], object], str]] = {
         lambda d: d["classes"].pop(),
         "found logits float32 [1, 19, 16, 32], expected one channel for each of the 18 classes",
     ),
+    "synthesis channels": (
+        lambda d: stage(d, 0)["outputs"][2].update(name="synthesis", shape=[1, 4, 16, 32]),
+        "found synthesis float32 [1, 4, 16, 32], expected the 3 channels of an RGB image",
+    ),
     "labels missing": (
         lambda d: stage(d, 0)["outputs"].pop(1),
         "no stage makes labels; found logits, features_4, score",

@@ -11,7 +11,7 @@ from pathlib import Path
 import make_recordings as made
 import numpy as np
 import pytest
-from tiny_bundle import write_tiny_bundle
+from tiny_bundle import write_resynthesis_bundle, write_tiny_bundle
 
 from anomaly_seg_ros.cli.main import main
 
@@ -36,6 +36,20 @@ def test_images_leave_overlays_scores_masks_and_a_report_but_no_film(
     names = {path.name for path in (tmp_path / "out").iterdir()}
     assert names == {"overlays", "scores", "masks", "manifest.jsonl", "report.json"}
     assert "2 frames done, 0 unreadable, 2 with an anomaly" in capsys.readouterr().out
+
+
+def test_synthesis_and_panels_are_written_when_they_are_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    images = made.write_folder(tmp_path / "images", 2)
+    folder = str(write_resynthesis_bundle(tmp_path / "bundle", height=48, width=96))
+    assert detect(images, tmp_path / "out", folder, "--save", "panels,synthesis") == 0
+    names = {path.name for path in (tmp_path / "out").iterdir()}
+    assert names == {"panels", "synthesis", "manifest.jsonl", "report.json"}
+    for name in ("panels", "synthesis"):
+        written = sorted(path.name for path in (tmp_path / "out" / name).iterdir())
+        assert written == ["road_0.png", "road_1.png"]
+    assert "2 frames done" in capsys.readouterr().out
 
 
 def test_recordings_with_a_rate_leave_a_film_too(tmp_path: Path, bundle: str) -> None:
@@ -92,6 +106,10 @@ def test_unreadable_frames_are_named_on_the_screen(
         (["images", "--operating-point", "best"], "best"),
         (["images", "--region", "nowhere.png"], "nowhere.png"),
         (["images", "--save", "film"], "film"),
+        (
+            ["images", "--save", "mask,synthesis"],
+            "bundle tiny makes only logits, labels, features_4",
+        ),
         (["images", "--fps", "0"], "--fps"),
         (["images", "--score-range", "1", "0"], "low < high"),
         (["images", "--topic", "/cam"], "has no topics"),

@@ -6,7 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from tiny_bundle import CLASS_COLORS, CLASS_NAMES, write_tiny_bundle
+from tiny_bundle import (
+    CLASS_COLORS,
+    CLASS_NAMES,
+    write_resynthesis_bundle,
+    write_tiny_bundle,
+)
 
 from anomaly_seg_ros.bundle import Bundle
 from anomaly_seg_ros.detector import Detector
@@ -18,6 +23,16 @@ def bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
     root = tmp_path_factory.mktemp("bundles")
     return {
         fit: Bundle.open(write_tiny_bundle(root / fit, fit=fit))
+        for fit in ("squash", "letterbox", "crop")
+    }
+
+
+@pytest.fixture(scope="session")
+def resynthesis_bundles(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
+    """The tiny bundle of three stages once for each way to fit an image."""
+    root = tmp_path_factory.mktemp("resynthesis")
+    return {
+        fit: Bundle.open(write_resynthesis_bundle(root / fit, fit=fit))
         for fit in ("squash", "letterbox", "crop")
     }
 

@@ -71,7 +71,7 @@ def test_an_unknown_output_is_one_clear_error(
         )
         == 2
     )
-    assert "error: cannot give 'depth'" in capsys.readouterr().err
+    assert "error: bundle tiny makes no depth" in capsys.readouterr().err
 
 
 def test_a_file_that_cannot_be_written_is_one_clear_error(

@@ -227,5 +227,22 @@ def test_wrong_calls_are_told_apart() -> None:
         fitting.fit(np.zeros((4, 7, 3), np.uint8))
     with pytest.raises(DetectorError, match="float32"):
         fitting.fit(np.zeros((4, 6, 3), np.float32))
-    with pytest.raises(DetectorError, match=r"map of shape \[1, 8, 8\]"):
-        fitting.restore(np.zeros((1, 8, 8), np.float32), nearest=False, fill=0)
+    for shape in ((1, 8, 8), (8,), (0, 8), (8, 8, 4), (8, 8, 3, 1)):
+        with pytest.raises(DetectorError, match=r"map of shape \[.*\]; expected \[h, w\] or"):
+            fitting.restore(np.zeros(shape, np.float32), nearest=False, fill=0)
+
+
+@quick
+@given(camera=cameras, network=networks, stride=strides, fit=fits, seed=st.integers(0, 99))
+def test_a_picture_comes_back_channel_by_channel(
+    camera: tuple[int, int], network: tuple[int, int], stride: int, fit: str, seed: int
+) -> None:
+    fitting = Fitting(camera, network, fit)
+    grid = (network[0] // stride, network[1] // stride)
+    picture = np.random.default_rng(seed).integers(0, 256, (*grid, 3), dtype=np.uint8)
+    for nearest in (False, True):
+        restored = fitting.restore(picture, nearest=nearest, fill=7)
+        for channel in range(3):
+            plane = np.ascontiguousarray(picture[..., channel])
+            alone = fitting.restore(plane, nearest=nearest, fill=7)
+            np.testing.assert_allclose(restored[..., channel], alone, atol=0 if nearest else 1)

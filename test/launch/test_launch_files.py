@@ -184,6 +184,7 @@ def test_rviz_gets_its_configuration_with_the_topics_moved_into_the_namespace(
     moved = dict(argument.split(":=") for argument in arguments if ":=/" in argument)
     assert shown <= set(moved), "every topic that the configuration shows is moved"
     assert moved["/detector/overlay"] == "/front/detector/overlay"
+    assert moved["/detector/synthesis"] == "/front/detector/synthesis"
     assert moved["/image"] == "/front/camera/image_raw"
 
 

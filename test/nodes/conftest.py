@@ -49,6 +49,14 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_tiny_bundle(tmp_path_factory.mktemp("bundle") / "tiny")
 
 
+@pytest.fixture(scope="session")
+def three_stages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the tiny bundle that resynthesises the image."""
+    from tiny_bundle import write_resynthesis_bundle
+
+    return write_resynthesis_bundle(tmp_path_factory.mktemp("bundle") / "three_stages")
+
+
 @pytest.fixture
 def rig(tiny: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., Rig]]:
     """Makes detector nodes with a camera and readers around them; takes them down again."""

@@ -1,5 +1,6 @@
 """The tables of parameters against what is shipped beside them."""
 
+import ast
 import math
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -18,6 +19,8 @@ from anomaly_seg_ros.nodes.parameters import (
     NodeParameter,
     parameter_help,
 )
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -62,9 +65,21 @@ def test_rviz_shows_topics_that_the_node_publishes() -> None:
     topics = [display["Topic"]["Value"] for display in displays]
     published = {f"/detector/{output.topic}" for output in IMAGE_OUTPUTS}
     assert set(topics) - {"/image"} <= published and "/detector/overlay" in topics
+    shown = {d["Name"]: d["Topic"]["Value"] for d in displays if d["Enabled"]}
+    assert "/detector/synthesis" in topics and "/detector/synthesis" not in shown.values()
     score = next(d for d in displays if d["Topic"]["Value"] == "/detector/anomaly_score")
     assert score["Normalize Range"] is False
     assert (score["Min Value"], score["Max Value"]) == (0, 1)
+
+
+def test_the_launch_file_moves_every_image_output_for_rviz() -> None:
+    tree = ast.parse((ROOT / "launch" / "detector.launch.py").read_text())
+    (moved,) = (
+        ast.literal_eval(node.value)
+        for node in tree.body
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "OUTPUTS"
+    )
+    assert set(moved) == {output.topic for output in IMAGE_OUTPUTS}
 
 
 def test_the_transport_profile_has_room_for_images_and_keeps_the_network() -> None:
