@@ -27,7 +27,7 @@ from obsnet_golden import (
 from anomaly_seg_ros.bundle import Bundle
 from anomaly_seg_ros.detector import Detector
 from training.export import OPSET, export_stages
-from training.import_weights import import_obsnet
+from training.methods.obsnet.import_command import import_obsnet
 from training.methods.obsnet.paper_pipeline import paper_stages
 from training.methods.obsnet.published import (
     BDD_ANOMALY,

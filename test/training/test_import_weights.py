@@ -12,7 +12,8 @@ from anomaly_seg_ros.bundle import Bundle
 from anomaly_seg_ros.detector import Detector
 from anomaly_seg_ros.scenes import RoadSequence
 from training import import_weights
-from training.import_weights import import_obsnet, size_of
+from training.checkpoint_bundle import size_of
+from training.methods.obsnet.import_command import import_obsnet
 from training.methods.obsnet.paper_pipeline import paper_stages
 from training.methods.obsnet.published import CAMVID, PAIRS
 from training.networks.segnet import SegNet

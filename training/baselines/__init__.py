@@ -29,7 +29,7 @@ from training.baselines.mahalanobis import Mahalanobis
 from training.baselines.margin import Margin
 from training.baselines.max_logit import MaxLogit
 from training.baselines.max_softmax import MaxSoftmax
-from training.baselines.mc_dropout import MCDropout
+from training.baselines.mc_dropout import FEW_PASSES, MCDropout
 from training.baselines.mcda import MCDA
 from training.baselines.odin import Odin
 from training.baselines.post_hoc import PostHoc
@@ -121,6 +121,13 @@ BASELINES: dict[str, Recipe] = {
         ("network", "dropout"),
         "what 50 dropout passes disagree about",
         lambda given: MCDropout(measure=mutual_information, seed=given.seed),
+    ),
+    "mc_dropout_variance": Recipe(
+        ("network", "dropout"),
+        "summed class variance of 16 dropout passes, classes by their mean",
+        lambda given: MCDropout(
+            FEW_PASSES, measure=class_variance, mean_labels=True, seed=given.seed
+        ),
     ),
     "mcda": Recipe(
         ("network",),

@@ -14,22 +14,29 @@ from training.baselines.samples import Measure, Samples, predictive_entropy
 from training.segmenter import Segmenter
 
 PASSES = 50  # ObsNet and SynthCP
+FEW_PASSES = 16  # Image Resynthesis
 
 
 class MCDropout(Baseline):
     """A measure over passes with dropout at work (Gal and Ghahramani, ICML 2016).
 
     Only dropout is random: batch norm keeps its running statistics. The labels are those of the
-    plain pass. Measures: `training.baselines.samples`. Same seed, same masks for every frame.
+    plain pass or, with `mean_labels`, of the mean softmax over the passes. Measures:
+    `training.baselines.samples`. Same seed, same masks for every frame.
     """
 
     name = "mc_dropout"
 
     def __init__(
-        self, passes: int = PASSES, *, measure: Measure = predictive_entropy, seed: int = 0
+        self,
+        passes: int = PASSES,
+        *,
+        measure: Measure = predictive_entropy,
+        mean_labels: bool = False,
+        seed: int = 0,
     ) -> None:
         super().__init__()
-        self.passes, self.measure, self.seed = passes, measure, seed
+        self.passes, self.measure, self.mean_labels, self.seed = passes, measure, mean_labels, seed
 
     def _score(self, segmenter: Segmenter, image: Tensor) -> Scored:
         prepared = segmenter.prepare(image)
@@ -39,7 +46,8 @@ class MCDropout(Baseline):
         with dropping(segmenter.network, generator):
             for _ in range(self.passes):
                 samples.add(segmenter.logits(prepared))
-        return Scored(labels_of(plain), self.measure(samples))
+        deciding = samples.probabilities if self.mean_labels else plain
+        return Scored(labels_of(deciding), self.measure(samples))
 
 
 @contextmanager

@@ -6,6 +6,7 @@ with ReLU6, made for int8. Pyramid: Lin et al. (CVPR 2017) with separable convol
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import timm
@@ -61,6 +62,10 @@ class LightPyramid(nn.Module):
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Logits [N, C, H/4, W/4], pyramid [N, 96, H/4, W/4], encoder strides 4 and 8."""
         levels = self.encoder(image)
+        return *self.decode(levels), levels[0], levels[1]
+
+    def decode(self, levels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """The encoder's maps at strides 4 to 32 -> logits and pyramid, as in `forward`."""
         top = levels[-1]
         context = self.context(top.mean(dim=(2, 3), keepdim=True))
         merged = self.refine[3](self.lateral[3](top) + context)
@@ -69,20 +74,26 @@ class LightPyramid(nn.Module):
             lateral = self.lateral[level](levels[level])
             raised = functional.interpolate(merged, size=lateral.shape[-2:], mode="bilinear")
             merged = self.refine[level](lateral + raised)
-        return self.head(self.dropout(merged)), merged, levels[0], levels[1]
+        return self.head(self.dropout(merged)), merged
 
     def load_imagenet_encoder(self, weights: Path) -> None:
-        """Load the published EfficientNet-Lite0 weights: same tensors, same order, other names.
+        """Start the encoder from ImageNet: `load_efficientnet_lite0`."""
+        load_efficientnet_lite0(self.encoder, weights)
 
-        Raises ValueError where a shape differs. The classifier's tensors at the end are not used.
-        """
-        published = torch.load(weights, map_location="cpu", weights_only=True)
-        ours = self.encoder.state_dict()
-        for (name, tensor), (source, value) in zip(ours.items(), published.items(), strict=False):
-            if tensor.shape != value.shape:
-                raise ValueError(
-                    f"{weights.name}: {source} is {tuple(value.shape)}, "
-                    f"{name} needs {tuple(tensor.shape)}"
-                )
-            ours[name] = value
-        self.encoder.load_state_dict(ours)
+
+def load_efficientnet_lite0(encoder: nn.Module, weights: Path) -> None:
+    """Load the published EfficientNet-Lite0 weights: same tensors, same order, other names.
+
+    encoder: any front part of timm's network. Raises ValueError where a shape differs. The
+    published tensors beyond the encoder's are not used.
+    """
+    published = torch.load(weights, map_location="cpu", weights_only=True)
+    ours = encoder.state_dict()
+    for (name, tensor), (source, value) in zip(ours.items(), published.items(), strict=False):
+        if tensor.shape != value.shape:
+            raise ValueError(
+                f"{weights.name}: {source} is {tuple(value.shape)}, "
+                f"{name} needs {tuple(tensor.shape)}"
+            )
+        ours[name] = value
+    encoder.load_state_dict(ours)

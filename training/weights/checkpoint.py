@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from anomaly_seg_ros.errors import AnomalySegError
+from training.weights.numpy_numbers import STAND_INS
 
 WRAPPERS = ("state_dict", "model_state", "weights")  # keys under which projects keep a state_dict
 # What torch.load raises for pickled objects, for foreign files and for damaged ones.
@@ -29,13 +30,14 @@ class WeightsError(AnomalySegError):
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """What a checkpoint file holds, on the CPU: a state_dict, bare or in a wrapper `build` knows.
 
-    Only tensors and plain values are read; nothing of the file is executed. Raises WeightsError
-    for a file that is missing, is none of torch's, or holds objects of other kinds.
+    Only tensors, plain values and NumPy's numbers are read; nothing of the file is executed. Raises
+    WeightsError for a file that is missing, is none of torch's, or holds objects of other kinds.
     """
     if not path.is_file():
         raise WeightsError(f"{path} is no file: expected a checkpoint written by torch.save")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        with torch.serialization.safe_globals(list(STAND_INS)):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except UNREADABLE as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise WeightsError(

@@ -7,11 +7,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from training.weights import obsnet
+from training.weights import image_resynthesis, obsnet
 from training.weights.checkpoint import WeightsError, bare_state_dict, listed
 
 METHODS: dict[str, dict[str, Callable[[Mapping[str, Tensor]], nn.Module]]] = {
     "obsnet": obsnet.NETWORKS,
+    "image_resynthesis": image_resynthesis.NETWORKS,
 }
 COUNTER = "num_batches_tracked"  # older checkpoints lack it, and evaluation does not need it
 

@@ -21,7 +21,7 @@ from torch import nn
 
 from training.baselines.base import BaselineError
 from training.baselines.mc_dropout import MCDropout, dropping
-from training.baselines.samples import mutual_information
+from training.baselines.samples import Samples, class_variance, mutual_information
 
 
 def test_the_score_is_the_entropy_of_the_mean_over_dropped_passes() -> None:
@@ -96,6 +96,20 @@ def test_mutual_information_is_small_where_dropout_hardly_drops() -> None:
         for rate in (0.01, 0.5)
     )
     assert little.mean() < 0.1 * much.mean()
+
+
+def test_classes_may_be_those_of_the_mean() -> None:
+    segmenter, found = tiny_segmenter(rate=0.6), []
+
+    def measure(samples: Samples) -> torch.Tensor:
+        found.append(samples.probabilities.argmax(dim=1))
+        return class_variance(samples)
+
+    scored = MCDropout(6, measure=measure, mean_labels=True).score(segmenter, images(1))
+    plain = MCDropout(6, measure=measure).score(segmenter, images(1))
+    assert torch.equal(scored.labels.long(), found[0])
+    assert torch.equal(scored.score, plain.score)
+    assert not torch.equal(scored.labels, plain.labels)
 
 
 def test_a_network_without_dropout_is_refused() -> None:
