@@ -7,6 +7,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import lightning
 import torch
 import yaml
@@ -86,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
             settings = _with(settings, name, getattr(args, name))
     if args.threads:
         torch.set_num_threads(args.threads)
+    cv2.setNumThreads(1)  # its thread pool does not survive the fork of loader workers
     last = args.out / "last.ckpt"
     start = None if last.is_file() else args.start_from
     if model.needs_start and start is None and not last.is_file():
@@ -112,7 +114,7 @@ def run(args: argparse.Namespace) -> int:
     print(f"finished {trainer.global_step} steps: {args.out / 'final.ckpt'}")
     best = trainer.checkpoint_callback
     if isinstance(best, ModelCheckpoint) and best.monitor and best.best_model_score is not None:
-        print(f"best {best.monitor} {float(best.best_model_score):.4f}: {best.best_model_path}")
+        print(f"best {best.monitor} {float(best.best_model_score):.4g}: {best.best_model_path}")
     return 0
 
 
