@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import json
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -91,7 +92,8 @@ def write_atomically(path: Path, data: bytes | memoryview) -> int:
         part.write_bytes(data)
         os.replace(part, path)  # noqa: PTH105 - the name says that it replaces
     except OSError as error:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # a parent that is a file has no such part either
+            part.unlink()
         raise ReplayError(
             f"cannot write {path}: {error.strerror or error}. What is finished is kept: make room"
             " and run the same command again."
