@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from training.data import (
+    bdd100k,
     bdd_anomaly,
     camvid,
     cityscapes,
@@ -27,6 +28,7 @@ TRAINING_SETS: dict[str, Callable[[Path, str], LabelledFrames]] = {
     "cityscapes": cityscapes.cityscapes,
     "cityscapes256": cityscapes.cityscapes256,
     "cityscapes_sharp": cityscapes.cityscapes_sharp,
+    "bdd100k": bdd100k.bdd100k,
     "camvid": camvid.camvid,
     "idd_lite": idd_lite.idd_lite,
     "procedural": procedural.procedural,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from training.data.anomaly_frames import (
     CLOSED_SET_PROTOCOLS,
@@ -17,9 +20,11 @@ from training.data.frame_files import (
     labelled_frames,
     missing_files,
     not_found,
+    read_ids,
     refuse,
     same_stem,
 )
+from training.data.instances import annotated_objects
 from training.data.label_meaning import LabelMeaning, classes_as_stored
 from training.data.label_spaces import CITYSCAPES
 from training.data.labelled_frames import LabelledFrames
@@ -46,7 +51,10 @@ HOW_TO_GET_SMALL = (
 
 
 def cityscapes(root: Path, split: str) -> LabelledFrames:
-    """Cityscapes 2048x1024 (train 2975, val 500, test 1525 whose published labels are all void)."""
+    """Cityscapes 2048x1024 (train 2975, val 500, test 1525 whose published labels are all void).
+
+    Instances are there where the files of their ids are unpacked beside the labels.
+    """
     folder = find_folder(root, FOLDERS)
     if folder is None:
         refuse(f"cityscapes/{split}", [not_found(root, FOLDERS)], HOW_TO_GET)
@@ -62,7 +70,20 @@ def cityscapes(root: Path, split: str) -> LabelledFrames:
     ]
     if problems := missing_files(pairs, images):
         refuse(f"cityscapes/{split}", problems, HOW_TO_GET)
-    return labelled_frames("cityscapes", CITYSCAPES, pairs, LABEL_IDS)
+
+    def instances(index: int) -> np.ndarray:
+        return annotated_objects(read_ids(_instance_file(pairs[index].label)))
+
+    def region(index: int) -> np.ndarray:
+        return ~np.isin(read_ids(pairs[index].label), OUT_OF_VIEW_IDS)
+
+    annotated = _instance_file(pairs[0].label).is_file()
+    frames = labelled_frames("cityscapes", CITYSCAPES, pairs, LABEL_IDS)
+    return replace(frames, instances=instances if annotated else None, region=region)
+
+
+def _instance_file(label: Path) -> Path:
+    return label.with_name(label.name.replace("_labelIds", "_instanceIds"))
 
 
 def label_file(image_stem: str) -> str:

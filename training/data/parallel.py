@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar
 
 import cv2
@@ -22,9 +23,23 @@ def in_parallel(
     """
     if workers <= 1 or len(items) <= 1:
         return _all(map(work, items), len(items), title)
-    with ProcessPoolExecutor(workers, initializer=cv2.setNumThreads, initargs=(1,)) as pool:
+    with (
+        one_opencv_thread(),
+        ProcessPoolExecutor(workers, initializer=cv2.setNumThreads, initargs=(1,)) as pool,
+    ):
         chunk = max(1, min(16, len(items) // (4 * workers)))
         return _all(pool.map(work, items, chunksize=chunk), len(items), title)
+
+
+@contextmanager
+def one_opencv_thread() -> Iterator[None]:
+    """OpenCV's threads do not survive a fork: a child that touches their pool waits for ever."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def _all(results: Iterable[Result], count: int, title: str) -> list[Result]:
