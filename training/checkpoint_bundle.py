@@ -1,4 +1,4 @@
-"""Published checkpoints -> a bundle: what the imports of all methods have in common."""
+"""Checkpoints, mostly published ones, -> a bundle: what the imports of all methods share."""
 
 from __future__ import annotations
 
@@ -22,16 +22,18 @@ from training.weights import WeightsError, build, read_checkpoint
 THRESHOLD = 0.5
 RULE = "not calibrated: the middle of the score's range"
 SAMPLE_SCENES = (1, 2)  # seeds of the procedural scenes that the parity check runs on
+PUBLISHERS = "its publishers"
 SMALLEST = 32  # pixels: five poolings leave one
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A file, the network that its weights fill, and what that was trained on."""
+    """A file, the network that its weights fill, what that was trained on, and by whom."""
 
     path: Path
     network: nn.Module
     trained: Trained
+    trainer: str = PUBLISHERS
 
     def provenance(self) -> dict[str, str]:
         """Name and hash of the file, for bundle.yaml."""
@@ -99,15 +101,17 @@ def describe(
 ) -> dict[str, Any]:
     """bundle.yaml of imported networks."""
     trained = origin.trained
-    data = {
-        checkpoint.trained.name: checkpoint.trained for checkpoint in origin.checkpoints.values()
-    }
+    checkpoints = origin.checkpoints.values()
+    data = {entry.trained.name: entry.trained for entry in checkpoints}
+    trainings = {f"{entry.trained.name}, by {entry.trainer}": None for entry in checkpoints}
+    published = [entry.trainer == PUBLISHERS for entry in checkpoints]
     return {
         "format": 1,
         "name": name,
         "method": origin.method,
         "paper": origin.paper,
-        "source": "published checkpoints, by python -m training import-weights",
+        "source": f"{'published ' if all(published) else ''}checkpoints, by python -m training "
+        "import-weights",
         "input": {
             "height": size[0],
             "width": size[1],
@@ -133,9 +137,11 @@ def describe(
             "checkpoints": {
                 role: checkpoint.provenance() for role, checkpoint in origin.checkpoints.items()
             },
-            "data": [f"{entry.name}, by its publishers" for entry in data.values()],
+            "data": list(trainings),
             "data_licences": [f"{entry.name}: {entry.licence}" for entry in data.values()],
-            "weights_licence": "not stated by their publishers",
+            "weights_licence": "not stated by their publishers"
+            if any(published)
+            else "terms of the data",
         },
     }
 

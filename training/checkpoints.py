@@ -31,6 +31,7 @@ __all__ = [
     "CheckpointError",
     "LightResynthesis",
     "Opened",
+    "open_chain",
     "open_checkpoint",
     "open_obsnet",
     "open_resynthesis",
@@ -70,15 +71,18 @@ def open_segmenter(path: Path) -> Segmenter:
     return opened.segmenter
 
 
-def open_stages(path: Path) -> list[Stage]:
-    """The chain of stages image -> labels, score of a checkpoint; some chains give no labels.
-
-    Raises CheckpointError as above, and for networks that have no score of their own.
-    """
+def open_chain(path: Path) -> Opened:
+    """The chain of a checkpoint. Raises CheckpointError as above, or where it has no score of its
+    own."""
     opened = open_checkpoint(path)
     if not opened.stages:
         raise CheckpointError(f"{path} holds {opened.lacks}")
-    return list(opened.stages)
+    return opened
+
+
+def open_stages(path: Path) -> list[Stage]:
+    """The stages image -> labels, score of a checkpoint. Raises CheckpointError as `open_chain`."""
+    return list(open_chain(path).stages)
 
 
 def open_obsnet(path: Path) -> tuple[LightPyramid, LightObserver]:

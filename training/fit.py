@@ -30,6 +30,8 @@ EXAMPLES = """examples:
   python -m training fit obsnet_segnet_camvid_segmentation --data ../data --out runs/segnet
   python -m training fit obsnet_segnet_camvid --data ../data --out runs/obsnet \\
       --start-from runs/segnet/best.ckpt
+  python -m training fit resynthesis_discrepancy_cityscapes --data ../data \\
+      --out runs/discrepancy --start-from vgg16-397923af.pth
 A run that was stopped goes on with the same command.
 """
 
@@ -47,8 +49,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument("--out", type=Path, required=True, help="checkpoints and logs go here")
     parser.add_argument(
         "--start-from",
-        help="checkpoint (.ckpt) or bundle whose weights are the start; for networks of the paper "
-        "also published weights, and for SegNet torchvision's VGG-16 (.pth)",
+        help="checkpoint (.ckpt) or bundle whose weights are the start; for networks of a paper "
+        "also published weights, or ImageNet's in the file of torchvision that its configuration "
+        "names (.pth)",
     )
     parser.add_argument("--steps", type=int, help="other number of steps than the configuration's")
     parser.add_argument("--epochs", type=int, help="likewise, of models that count epochs")

@@ -125,7 +125,8 @@ def _generator_trainer(settings: GeneratorSettings, out: Path) -> dict[str, Any]
         TQDMProgressBar(refresh_rate=10),
     ]
     if settings.average:
-        callbacks.append(EMAWeightAveraging(decay=settings.average))
+        # Norms keep the newest statistics: averaged ones remember the first steps for too long.
+        callbacks.append(EMAWeightAveraging(decay=settings.average, use_buffers=False))
     return {
         "max_epochs": settings.epochs,
         "precision": settings.precision,

@@ -26,7 +26,7 @@ from training.baselines.base import Baseline
 from training.benchmark.predictions import Prediction, slug
 from training.benchmark.results import BenchmarkError
 from training.bundle_segmenter import BundleSegmenter, space_of
-from training.checkpoints import open_segmenter, open_stages
+from training.checkpoints import open_chain, open_segmenter
 from training.data.label_spaces import CITYSCAPES, VOID, LabelSpace
 from training.segmenter import Segmenter
 
@@ -223,18 +223,18 @@ class _BaselineContender(Contender):
 
 
 class _CheckpointContender(Contender):
-    """A checkpoint's own chain of stages, in torch."""
+    """A checkpoint's own chain of stages, in torch; some chains predict no classes."""
 
     def __init__(self, spec: ContenderSpec) -> None:
-        self.segmenter = open_segmenter(Path(spec.source))
+        chain = open_chain(Path(spec.source))
+        self.size, self.segmenter = chain.size, chain.segmenter
         self.device = _device(spec)
-        self.stages = [stage.to(self.device).eval() for stage in open_stages(Path(spec.source))]
+        self.stages = [stage.to(self.device).eval() for stage in chain.stages]
 
     def predict(self, image: np.ndarray, space: LabelSpace) -> Prediction:
         size = (image.shape[0], image.shape[1])
-        assert self.segmenter.size is not None
         begin = time.perf_counter()
-        fitted = Fitting(size, self.segmenter.size).fit(image)
+        fitted = Fitting(size, self.size).fit(image)
         tensors = {"image": torch.from_numpy(fitted)[None].to(self.device)}
         with torch.no_grad():
             for stage in self.stages:
@@ -242,11 +242,13 @@ class _CheckpointContender(Contender):
                 values = made if isinstance(made, tuple) else (made,)
                 tensors.update(zip(stage.outputs, values, strict=True))
         grid = tensors["score"][0].float().cpu().numpy()
-        score = self.segmenter.restore(grid, size, fill=LOWEST)
+        score = cv2.resize(grid, size[::-1], interpolation=cv2.INTER_LINEAR)
         total = time.perf_counter() - begin
-        labels = tensors["labels"][0].cpu().numpy()
-        pixels = torch.from_numpy(np.ascontiguousarray(image))[None]
-        predicted = _in_space(labels, self.segmenter, pixels, size, space)
+        predicted = None
+        if self.segmenter is not None:
+            labels = tensors["labels"][0].cpu().numpy()
+            pixels = torch.from_numpy(np.ascontiguousarray(image))[None]
+            predicted = _in_space(labels, self.segmenter, pixels, size, space)
         return Prediction(score, predicted, None, {"run": total, "total": total})
 
 

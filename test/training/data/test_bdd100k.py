@@ -35,5 +35,5 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no folder bdd100k/"):
         TRAINING_SETS["bdd100k"](tmp_path, "train")
     (tmp_path / "bdd100k").mkdir()
-    with pytest.raises(DatasetError, match="no labelled images in .*images/10k/train/"):
+    with pytest.raises(DatasetError, match=r"no labelled images in .*images/10k/train/"):
         TRAINING_SETS["bdd100k"](tmp_path, "train")

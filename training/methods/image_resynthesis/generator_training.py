@@ -163,7 +163,11 @@ class GeneratorTraining(lightning.LightningModule):
         return DataLoader(items, batch_size=1)  # type: ignore[arg-type]
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[CHECKPOINT_KEY] = {"family": self.settings.family, "classes": self.classes}
+        checkpoint[CHECKPOINT_KEY] = {
+            "family": self.settings.family,
+            "classes": self.classes,
+            "data": self.settings.views.data,
+        }
 
 
 def _beside(condition: Tensor, image: Tensor) -> Tensor:

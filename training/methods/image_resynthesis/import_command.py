@@ -1,13 +1,18 @@
-"""`python -m training import-weights image_resynthesis`: its published networks become a bundle."""
+"""`python -m training import-weights image_resynthesis`: its networks become a bundle.
+
+Each of them may be published, or a checkpoint of `python -m training fit`.
+"""
 
 from __future__ import annotations
 
 import argparse
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from anomaly_seg_ros.bundle import Bundle
 from training.checkpoint_bundle import (
+    PUBLISHERS,
     RULE,
     THRESHOLD,
     Checkpoint,
@@ -26,6 +31,11 @@ from training.methods.image_resynthesis.published import (
     SEGMENTATIONS,
     SWAPPED_CITYSCAPES,
 )
+from training.methods.image_resynthesis.trained_checkpoints import (
+    trained_discrepancy,
+    trained_generator,
+    trained_segmentation,
+)
 from training.weights import WeightsError
 
 # Instance norm carries a label that flips at a near-tie into every pixel of the synthesis.
@@ -36,11 +46,14 @@ VARIANTS = {
     "labels_only": "image and labels: no generator, the cheap choice",
     "generated_only": "image and synthesis",
 }
-EXAMPLES = """example:
+EXAMPLES = """examples:
   python -m training import-weights image_resynthesis --network pspnet \\
       --segmentation 0121_PSPEns_BDD_00/chk_best.pth --resynthesis latest_net_G.pth \\
       --dissimilarity 0521_Diff_SwapFgd_ImgAndLabelVsGen_semGT/chk_best.pth \\
       --out runs/image_resynthesis
+  python -m training import-weights image_resynthesis --network bayes_segnet \\
+      --segmentation runs/bayes_segnet/best.ckpt --resynthesis runs/generator/last.ckpt \\
+      --dissimilarity runs/discrepancy/best.ckpt --out runs/image_resynthesis
   anomaly-seg detect images/ --bundle runs/image_resynthesis --out found/
 """
 
@@ -63,9 +76,10 @@ def add_parser(methods: Any) -> None:
         help="what the discrepancy network reads: "
         + "; ".join(f"{variant}: {reads}" for variant, reads in VARIANTS.items()),
     )
-    verb.add_argument("--segmentation", type=Path, required=True, help="checkpoint (.pth)")
-    verb.add_argument("--resynthesis", type=Path, help="checkpoint (.pth); not for labels_only")
-    verb.add_argument("--dissimilarity", type=Path, required=True, help="checkpoint (.pth)")
+    kinds = "published checkpoint (.pth) or one of training (.ckpt)"
+    verb.add_argument("--segmentation", type=Path, required=True, help=kinds)
+    verb.add_argument("--resynthesis", type=Path, help=f"{kinds}; not for labels_only")
+    verb.add_argument("--dissimilarity", type=Path, required=True, help=kinds)
     verb.add_argument(
         "--synthesis-scaling",
         choices=[scaling.value for scaling in SynthesisScaling],
@@ -109,9 +123,9 @@ def import_image_resynthesis(
     """Write the bundle of a variant, a row of `published.DISCREPANCIES`.
 
     network: a row of `published.SEGMENTATIONS`. segmentation, resynthesis, dissimilarity:
-    checkpoint files; no resynthesis for the variant labels_only. size: (H, W) of the network input.
-    Raises WeightsError for files that do not fit, are too few or too many, BundleError where the
-    graphs do not answer as torch does.
+    published checkpoint files or such of `fit`; no resynthesis for the variant labels_only. size:
+    (H, W) of the network input. Raises WeightsError for files that do not fit, are too few or too
+    many, BundleError where the graphs do not answer as torch does.
     """
     if variant == "labels_only" and scaling is not SynthesisScaling.IMAGENET:
         raise WeightsError(
@@ -131,10 +145,10 @@ def import_image_resynthesis(
         stages,
         Origin("image_resynthesis", PAPER, checkpoints),
         name=name or f"image_resynthesis_{variant}_{network}",
-        size=size or SWAPPED_CITYSCAPES.size,
+        size=size or checkpoints["dissimilarity"].trained.size,
         gate=FLIPS_SPREAD,
     )
-    card = _model_card(bundle, network, variant, scaling)
+    card = _model_card(bundle, network, variant, scaling, checkpoints)
     (out / "MODEL_CARD.md").write_text(card, encoding="utf-8")
     return bundle
 
@@ -154,14 +168,29 @@ def _checkpoints(
             f"variant {variant} has no use for {resynthesis}: leave out --resynthesis, or choose "
             "another variant"
         )
-    parts = {"segmentation": (segmentation, SEGMENTATIONS[network], BDD100K)}
+    found = {
+        "segmentation": trained_segmentation(segmentation, network)
+        or load_checkpoint("segmentation", segmentation, SEGMENTATIONS[network], BDD100K)
+    }
     if resynthesis is not None:
-        parts["resynthesis"] = (resynthesis, GENERATOR, SWAPPED_CITYSCAPES)
-    parts["dissimilarity"] = (dissimilarity, DISCREPANCIES[variant], SWAPPED_CITYSCAPES)
-    return {role: load_checkpoint(role, *part) for role, part in parts.items()}
+        found["resynthesis"] = trained_generator(resynthesis) or load_checkpoint(
+            "resynthesis", resynthesis, GENERATOR, SWAPPED_CITYSCAPES
+        )
+    found["dissimilarity"] = trained_discrepancy(dissimilarity, variant) or load_checkpoint(
+        "dissimilarity", dissimilarity, DISCREPANCIES[variant], SWAPPED_CITYSCAPES
+    )
+    return found
 
 
-def _model_card(bundle: Bundle, network: str, variant: str, scaling: SynthesisScaling) -> str:
+def _model_card(
+    bundle: Bundle,
+    network: str,
+    variant: str,
+    scaling: SynthesisScaling,
+    checkpoints: Mapping[str, Checkpoint],
+) -> str:
+    published = all(entry.trainer == PUBLISHERS for entry in checkpoints.values())
+    segmented, compared = (checkpoints[role].trained for role in ("segmentation", "dissimilarity"))
     synthesis = (
         f"The synthesis reaches the discrepancy network in scaling `{scaling.value}`.\n"
         if variant != "labels_only"
@@ -174,14 +203,14 @@ def _model_card(bundle: Bundle, network: str, variant: str, scaling: SynthesisSc
     )
     return f"""# {bundle.name}
 
-Image Resynthesis ({PAPER}) from published checkpoints: segmentation `{network}`, trained on
-{BDD100K.name}; variant `{variant}`, which reads {VARIANTS[variant]}, trained on
-{SWAPPED_CITYSCAPES.name}. Runs at {bundle.input.height}x{bundle.input.width}.
+Image Resynthesis ({PAPER}) from {"published " if published else ""}checkpoints: segmentation
+`{network}`, trained on {segmented.name}; variant `{variant}`, which reads {VARIANTS[variant]},
+trained on {compared.name} with labels swapped. Runs at {bundle.input.height}x{bundle.input.width}.
 {synthesis}{dropout}
 Score: how surely, 0..1, the discrepancy network holds the predicted label for wrong at a pixel. It
 is no calibrated probability: training weighted discrepant pixels up. Known false alarms: the
 vehicle's own bonnet, which the generator never drew as such (give the node a region of interest),
-and scenes unlike Cityscapes, tunnel walls among them.
+and scenes unlike those of training, tunnel walls among them.
 
 Threshold {THRESHOLD}: {RULE}. Nothing was measured on this
 bundle: choose a threshold on your own frames before you rely on it.

@@ -39,7 +39,7 @@ class Segmentation(Stage):
         self.network = network
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        normalised = (image.permute(0, 3, 1, 2).float() - 127.0) / 128.0
+        normalised = (image.float().permute(0, 3, 1, 2) - 127.0) / 128.0
         maps = self.network.encoder(normalised)
         logits = self.network.decode(maps)[0]
         labels = labels_at_stride_2(logits)

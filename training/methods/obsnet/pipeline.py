@@ -28,9 +28,9 @@ class Segmentation(Stage):
         self.network = network
 
     def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        normalised = (image.permute(0, 3, 1, 2).float() - 127.0) / 128.0
+        normalised = (image.float().permute(0, 3, 1, 2) - 127.0) / 128.0
         logits, pyramid, early_4, early_8 = self.network(normalised)
-        return logits, logits.argmax(dim=1).to(torch.uint8), pyramid, early_4, early_8
+        return logits, logits.argmax(dim=1).float().to(torch.uint8), pyramid, early_4, early_8
 
 
 class Observation(Stage):
