@@ -194,7 +194,8 @@ def segmentation_graph(height: int, width: int, classes: int = 19) -> onnx.Model
         *_pooled_colors("features_4"),
         helper.make_node("Conv", ["features_4", "weight", "bias"], ["logits"]),
         helper.make_node("ArgMax", ["logits"], ["ids"], axis=1, keepdims=0),
-        helper.make_node("Cast", ["ids"], ["labels"], to=TensorProto.UINT8),
+        helper.make_node("Cast", ["ids"], ["numbers"], to=TensorProto.FLOAT),
+        helper.make_node("Cast", ["numbers"], ["labels"], to=TensorProto.UINT8),
     ]
     return _model(
         nodes,

@@ -6,12 +6,14 @@ import importlib.util
 import re
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from anomaly_seg_ros.backends.base import (
+    DOWNLOAD,
+    UPLOAD,
     Backend,
     Runner,
     RunnerInfo,
@@ -19,6 +21,7 @@ from anomaly_seg_ros.backends.base import (
     check_image,
     choose_file,
     needed_stages,
+    stage_inputs,
     thread_count,
 )
 from anomaly_seg_ros.bundle import Bundle, StageSpec
@@ -88,6 +91,8 @@ class OnnxRuntimeBackend(Backend):
 class OnnxRuntimeRunner(Runner):
     """The sessions of one bundle. On CUDA, tensors between stages stay on the device."""
 
+    can_run_stages: ClassVar[bool] = True
+
     def __init__(self, bundle: Bundle, cuda: int | None, precision: str, threads: int) -> None:
         self.bundle = bundle
         self.cuda = cuda
@@ -105,11 +110,12 @@ class OnnxRuntimeRunner(Runner):
             raise BackendError(f"graphs of bundle {bundle.name} differ from its yaml:\n{lines}")
 
     def run(self, image: np.ndarray, wanted: Sequence[str]) -> RunResult:
-        if not self.sessions:
-            raise BackendError("this runner is closed: load the bundle again")
+        self._check_open()
         check_image(image, self.bundle.input)
         plan = needed_stages(self.bundle, wanted)
         seconds = {stage.name: 0.0 for stage, _ in plan}
+        if self.cuda is not None:
+            seconds = {UPLOAD: 0.0, **seconds, DOWNLOAD: 0.0}
         start = time.perf_counter()
         results = [
             self._run_one(image[i : i + 1], plan, wanted, seconds) for i in range(len(image))
@@ -120,6 +126,13 @@ class OnnxRuntimeRunner(Runner):
             arrays = {name: np.concatenate([r[name] for r in results]) for name in wanted}
         seconds["total"] = time.perf_counter() - start
         return RunResult(arrays, seconds)
+
+    def run_stage(self, name: str, tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        self._check_open()
+        stage, inputs = stage_inputs(self.bundle, name, tensors)
+        placed = {tensor: self._on_device(array) for tensor, array in inputs.items()}
+        made = self._run_session(stage, [spec.name for spec in stage.outputs], placed)
+        return {tensor: value.numpy() for tensor, value in made.items()}
 
     def warmup(self, runs: int = 2) -> float:
         spec = self.bundle.input
@@ -196,25 +209,47 @@ class OnnxRuntimeRunner(Runner):
         seconds: dict[str, float],
     ) -> dict[str, np.ndarray]:
         """One image [1, H, W, 3] through the stages; tensors stay on the device in between."""
-        import onnxruntime as ort
-
-        device, number = ("cpu", 0) if self.cuda is None else ("cuda", self.cuda)
-        tensors = {IMAGE: ort.OrtValue.ortvalue_from_numpy(image, device, number)}
+        start = time.perf_counter()
+        tensors = {IMAGE: self._on_device(image)}
+        if UPLOAD in seconds:
+            seconds[UPLOAD] += time.perf_counter() - start
         for stage, outputs in plan:
             start = time.perf_counter()
-            session = self.sessions[stage.name]
-            binding = session.io_binding()
-            for name in stage.inputs:
-                binding.bind_ortvalue_input(name, tensors[name])
-            for name in outputs:
-                binding.bind_output(name, device, number)
-            try:
-                session.run_with_iobinding(binding)
-            except Exception as error:  # see _load
-                raise BackendError(f"stage {stage.name} failed in ONNX Runtime: {error}") from error
-            tensors.update(zip(outputs, binding.get_outputs(), strict=True))
+            tensors.update(self._run_session(stage, outputs, tensors))
             seconds[stage.name] += time.perf_counter() - start
-        return {name: tensors[name].numpy() for name in wanted}
+        start = time.perf_counter()
+        arrays = {name: tensors[name].numpy() for name in wanted}
+        if DOWNLOAD in seconds:
+            seconds[DOWNLOAD] += time.perf_counter() - start
+        return arrays
+
+    def _on_device(self, array: np.ndarray) -> ort.OrtValue:
+        import onnxruntime as ort
+
+        return ort.OrtValue.ortvalue_from_numpy(array, *self._device())
+
+    def _device(self) -> tuple[str, int]:
+        return ("cpu", 0) if self.cuda is None else ("cuda", self.cuda)
+
+    def _run_session(
+        self, stage: StageSpec, outputs: Sequence[str], tensors: Mapping[str, ort.OrtValue]
+    ) -> dict[str, ort.OrtValue]:
+        """One stage on tensors of the device; those of its `outputs`, which stay there."""
+        session = self.sessions[stage.name]
+        binding = session.io_binding()
+        for name in stage.inputs:
+            binding.bind_ortvalue_input(name, tensors[name])
+        for name in outputs:
+            binding.bind_output(name, *self._device())
+        try:
+            session.run_with_iobinding(binding)
+        except Exception as error:  # see _load
+            raise BackendError(f"stage {stage.name} failed in ONNX Runtime: {error}") from error
+        return dict(zip(outputs, binding.get_outputs(), strict=True))
+
+    def _check_open(self) -> None:
+        if not self.sessions:
+            raise BackendError("this runner is closed: load the bundle again")
 
 
 def _graph_end(node: ort.NodeArg) -> GraphEnd:

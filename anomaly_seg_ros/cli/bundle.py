@@ -1,4 +1,4 @@
-"""`anomaly-seg bundle`: what a bundle holds, and whether it holds together."""
+"""`anomaly-seg bundle`: what a bundle holds, whether it holds together, and who can run it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from anomaly_seg_ros.cli import bundle_create
+
 if TYPE_CHECKING:
     from anomaly_seg_ros.bundle import Bundle, StageSpec
+    from anomaly_seg_ros.graph_rules.check import GraphReport
 
 EPILOG = """A bundle is the folder that holds a trained method: bundle.yaml, its ONNX graphs and the
 model card. It is named by its folder or, when it came with the package, by its name.
@@ -18,6 +21,7 @@ examples:
   anomaly-seg bundle list
   anomaly-seg bundle info street_obsnet_lite
   anomaly-seg bundle check ./my_bundle
+  anomaly-seg bundle create net.onnx --classes cityscapes --score max_logit --out my_bundle
 """
 INFO_EPILOG = """examples:
   anomaly-seg bundle info                        the shipped default
@@ -27,19 +31,27 @@ CHECK_EPILOG = """Checked are bundle.yaml, the hash of every file, the chain of 
 stage to stage, names, dtypes and shapes of every graph, and one frame of noise through ONNX Runtime
 on the CPU. All faults are listed. Exit code: 0 sound, 2 faulty.
 
+With --target, the graphs that this backend would run are read and judged by its rules (operators,
+types, shapes, quantisation), node by node, with the mend; the backend itself is not needed. What is
+listed as a warning runs, slowly or with doubts. Only onnxruntime-cpu runs a frame besides.
+
 examples:
   anomaly-seg bundle check ./my_bundle
   anomaly-seg bundle check street_obsnet_lite && echo sound
+  anomaly-seg bundle check ./my_bundle --target tensorrt
 """
 EXIT_FAULTY = 2
+# Keys of graph_rules.RULES; the module itself needs the package onnx.
+CHECK_TARGETS = ("tensorrt", "onnxruntime-cpu")
+NODES_LISTED = 8
 
 
 def add_parser(subparsers: Any) -> None:
-    """Add the verb `bundle` with `list`, `info` and `check`."""
+    """Add the verb `bundle` with `list`, `info`, `check` and `create`."""
     parser = subparsers.add_parser(
         "bundle",
-        help="show or check the folder that holds a trained method",
-        description="Show or check bundles.",
+        help="show, check or make the folder that holds a trained method",
+        description="Show, check or make bundles.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -65,6 +77,11 @@ def add_parser(subparsers: Any) -> None:
             help="shipped bundle or folder (default: the shipped default)",
         )
         verb.set_defaults(handler=handler)
+        if name == "check":
+            verb.add_argument(
+                "--target", choices=CHECK_TARGETS, help="judge the graphs by a backend's rules"
+            )
+    bundle_create.add_parser(verbs)
 
 
 def run_list(args: argparse.Namespace) -> int:
@@ -85,11 +102,30 @@ def run_info(args: argparse.Namespace) -> int:
 
 def run_check(args: argparse.Namespace) -> int:
     """Check a bundle and run one frame; 0 or EXIT_FAULTY. Raises BundleError with all faults."""
-    from anomaly_seg_ros.backends.trial import try_bundle
+    if args.target is not None:
+        from anomaly_seg_ros.onnx_package import need_onnx
 
+        need_onnx("anomaly-seg bundle check --target")
     bundle = _open(args)
     files = [file.path.name for stage in bundle.stages for file in stage.files]
     print(f"{bundle.folder}: yaml, hashes, tensors and graphs agree ({', '.join(files)})")
+    faulty = False
+    if args.target is not None:
+        from anomaly_seg_ros.graph_rules.check import check_bundle
+
+        for report in check_bundle(bundle, args.target):
+            print("\n".join(_judged(report, args.target)))
+            faulty |= report.faulty
+    if args.target in (None, "onnxruntime-cpu"):
+        faulty |= _try(bundle)
+    print("faulty" if faulty else "sound")
+    return EXIT_FAULTY if faulty else 0
+
+
+def _try(bundle: Bundle) -> bool:
+    """Run one frame, print how that went; whether there were faults."""
+    from anomaly_seg_ros.backends.trial import try_bundle
+
     faulty = False
     for trial in try_bundle(bundle):
         if trial.faults:
@@ -101,8 +137,23 @@ def run_check(args: argparse.Namespace) -> int:
                 f"{trial.precision}: one frame ran on ONNX Runtime (CPU) in "
                 f"{trial.seconds * 1e3:.1f} ms; every tensor as declared and finite"
             )
-    print("faulty" if faulty else "sound")
-    return EXIT_FAULTY if faulty else 0
+    return faulty
+
+
+def _judged(report: GraphReport, target: str) -> list[str]:
+    """A graph and what the rules object to; nodes with the same trouble share a line."""
+    file = report.file
+    graph = f"{file.path.name}, {file.precision} for {file.target}" if file else "no graph"
+    groups: dict[tuple[str, str, str], list[str]] = {}
+    for finding in report.findings:
+        groups.setdefault((finding.severity, finding.text, finding.mend), []).append(finding.node)
+    lines = [f"{target}: {report.stage} ({graph}): {'' if groups else 'fits'}".rstrip()]
+    for (severity, text, mend), nodes in groups.items():
+        named = ", ".join(nodes[:NODES_LISTED])
+        if len(nodes) > NODES_LISTED:
+            named += f" and {len(nodes) - NODES_LISTED} more"
+        lines.append(f"  {severity}: {f'{named}: ' if named else ''}{text}: {mend}")
+    return lines
 
 
 def _open(args: argparse.Namespace) -> Bundle:

@@ -10,7 +10,6 @@ import math
 import time
 import traceback
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -27,6 +26,7 @@ from anomaly_seg_ros.detector import Detector
 from anomaly_seg_ros.errors import AnomalySegError, NodeError
 from anomaly_seg_ros.nodes import statistics
 from anomaly_seg_ros.nodes.diagnostics import DetectorState, detector_status, diagnostic_array
+from anomaly_seg_ros.nodes.engine_setup import EngineProgress, RosLog, open_detector
 from anomaly_seg_ros.nodes.mailbox import Mailbox
 from anomaly_seg_ros.nodes.main_loop import run_node
 from anomaly_seg_ros.nodes.outputs import DetectorOutputs
@@ -53,7 +53,8 @@ STEADY = Clock(clock_type=ClockType.STEADY_TIME)  # timers run even when /clock 
 class DetectorNode(LifecycleNode):
     """`image` in; `~/anomaly_mask`, `~/anomaly_score` and the other image topics of outputs.py out.
 
-    configure opens bundle and engine, activate subscribes, deactivate unsubscribes, cleanup frees.
+    configure opens bundle and engine (and builds the engine where it has to be built first: a
+    shutdown of ROS cancels that), activate subscribes, deactivate unsubscribes, cleanup frees.
     A transition that cannot be made fails with its reason in the log and on /diagnostics, and the
     node lives on.
     """
@@ -70,10 +71,15 @@ class DetectorNode(LifecycleNode):
         self._counts = FrameStatistics()
         self._last_snapshot: Snapshot | None = None
         self._silence_told = ("", -math.inf)  # the cause and when
+        self._log_bridge: RosLog | None = None
         # rclpy destroys a node whose construction fails: what that needs is set above.
         super().__init__("detector", **node_options)
         declare(self, DETECTOR_PARAMETERS)
         self._faults = FaultReports(self.get_logger().error)
+        self._log_bridge = RosLog(self.get_logger())
+        self._building = EngineProgress(
+            self.get_logger().info, self._on_diagnostics, self.context.ok
+        )
 
         self.add_on_set_parameters_callback(self._check_parameters)
         if hasattr(self, "add_post_set_parameters_callback"):
@@ -134,17 +140,9 @@ class DetectorNode(LifecycleNode):
         settings = self._settings(bundle)
         log(f"configure 2/3: loading {bundle.method} on backend {given['backend']}")
         threads_before = thread_ids()
-        detector = Detector(
-            bundle,
-            backend=given["backend"],
-            operating_point=settings.operating_point,
-            threshold=settings.threshold,
-            focus=settings.focus,
-            region=Path(given["region"]) if given["region"] else None,
-            device=given["device"] or None,
-            precision=given["precision"],
-            threads=given["threads"] or None,
-        )
+        if given["build_engines"]:
+            self._building.build(bundle, given)
+        detector = open_detector(bundle, given, settings)
         try:
             info = detector.runner.describe()
             log(f"configure 3/3: warming up {info.backend} {info.device} {info.precision}")
@@ -333,6 +331,7 @@ class DetectorNode(LifecycleNode):
             runner=self._detector.runner.describe() if self._detector else None,
             cost=ledger.per_frame() if ledger else None,
             bad_inputs=self._faults.counts(),
+            building=self._building.text,
         )
         status = detector_status(
             self.get_fully_qualified_name(), state, snapshot, self._last_snapshot, limit
@@ -365,6 +364,8 @@ class DetectorNode(LifecycleNode):
     def destroy_node(self) -> None:
         """Stop the worker, free the engine and take the node down."""
         self._attempt("shut down", self._free)
+        if self._log_bridge is not None:
+            self._log_bridge.close()
         super().destroy_node()
 
 

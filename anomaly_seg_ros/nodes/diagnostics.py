@@ -31,6 +31,7 @@ class DetectorState:
     runner: RunnerInfo | None = None
     cost: Cost | None = None
     bad_inputs: Mapping[str, int] = field(default_factory=dict)  # kind of fault -> count
+    building: str = ""  # what is being built, and how far it is
 
 
 def detector_status(
@@ -61,6 +62,8 @@ def status_values(status: DiagnosticStatus) -> dict[str, str]:
 def _verdict(
     state: DetectorState, now: Snapshot, before: Snapshot | None, silence_limit: float
 ) -> tuple[bytes, str]:
+    if state.building:
+        return OK, state.building
     if state.fault:
         return ERROR, state.fault
     if state.lifecycle != "active":

@@ -60,15 +60,24 @@ DETECTOR_PARAMETERS: tuple[NodeParameter, ...] = (
     NodeParameter(
         "backend",
         "auto",
-        "Backend that runs the stages: auto, or a name from `anomaly-seg bundle info`.",
+        "Backend that runs the stages: auto, onnxruntime, tensorrt or torch.",
         read_only=True,
     ),
     NodeParameter("device", "", "Device of the backend, empty: its own choice.", read_only=True),
     NodeParameter(
         "precision",
         "fp32",
-        "Precision of the stage files.",
-        choices=("fp32", "fp16", "int8"),
+        "Precision of the engine, out of those that the bundle has graphs for. fp32_strict is "
+        "fp32 without TF32, for backend tensorrt.",
+        choices=("fp32", "fp32_strict", "fp16", "int8"),
+        read_only=True,
+    ),
+    NodeParameter(
+        "build_engines",
+        True,
+        "Build what the backend needs and has not on this machine yet, in the configure step: "
+        "minutes with tensorrt, once. false: what is missing is an error, or with auto another "
+        "backend.",
         read_only=True,
     ),
     NodeParameter(
