@@ -38,8 +38,9 @@ EXTRAS = {
         "ros-visualization-msgs>=5.5,<6",
     ],
     "onnx": [OPENCV, ONNXRUNTIME],
+    "create": [OPENCV, ONNXRUNTIME, "onnx>=1.17"],  # bundles of networks of your own, graph rules
     "torch": [OPENCV, "torch>=2.5"],
-    "tensorrt": [OPENCV, "tensorrt>=10.3,<12", "cuda-python>=12"],
+    "tensorrt": [OPENCV, "tensorrt>=10.3,<12", "cuda-python>=12.6.1"],
     "training": [
         OPENCV,
         ONNXRUNTIME,

@@ -36,7 +36,7 @@ def add_runner_options(group: argparse._ActionsContainer) -> None:
         "--backend", default="auto", help="auto or a backend's name (default: %(default)s)"
     )
     group.add_argument("--device", default=None, help="of the backend, for example cuda:0")
-    group.add_argument("--precision", default="fp32", help="fp32, fp16 or int8 (default: fp32)")
+    group.add_argument("--precision", default="fp32", help="fp32, fp16, int8, fp32_strict")
     group.add_argument(
         "--threads", type=positive_int, default=None, metavar="N", help="CPU threads"
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -13,7 +11,7 @@ from training.networks.light_observer import LightObserver
 from training.networks.light_pyramid import LightPyramid
 from training.stage import Stage
 
-ENTROPY_FLOOR = 0.05  # keeps the observer's word where the segmentation is wholly sure
+FLOOR = 0.05  # keeps the observer's word where the segmentation is wholly sure
 
 
 class Segmentation(Stage):
@@ -36,9 +34,9 @@ class Segmentation(Stage):
 class Observation(Stage):
     """Evidence of the segmentation -> score float32 [N, H/4, W/4] in 0..1, high = unknown.
 
-    score = sqrt(sigmoid(observer) * (entropy / ln 19 + floor) / (1 + floor)), the product averaged
-    over 3x3 cells: both the observer and the segmentation must doubt, and their neighbours too. The
-    root spreads small values.
+    score = sqrt(sigmoid(observer) * (u + floor) / (1 + floor)) with u = 1 - max softmax stretched
+    to 0..1; the product is averaged over 3x3 cells: both the observer and the segmentation must
+    doubt, and their neighbours too. The root spreads small values.
     """
 
     name = "observer"
@@ -51,8 +49,8 @@ class Observation(Stage):
 
     def forward(self, logits: Tensor, pyramid: Tensor, early_4: Tensor, early_8: Tensor) -> Tensor:
         doubt = torch.sigmoid(self.network(logits, pyramid, early_4, early_8))
-        probabilities = logits.softmax(dim=1)
-        entropy = -(probabilities * (probabilities + 1e-7).log()).sum(dim=1) / math.log(CLASSES)
-        product = doubt * (entropy + ENTROPY_FLOOR) / (1.0 + ENTROPY_FLOOR)
+        surest = logits.softmax(dim=1).amax(dim=1)
+        unsure = (1.0 - surest) * (CLASSES / (CLASSES - 1))
+        product = doubt * (unsure + FLOOR) / (1.0 + FLOOR)
         smooth = functional.avg_pool2d(product, 3, stride=1, padding=1, count_include_pad=False)
         return smooth.clamp(0, 1).sqrt()
