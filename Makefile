@@ -38,10 +38,10 @@ PACKAGED := setup.py setup.cfg MANIFEST.in README.md package.xml $(CONSTRAINTS) 
 # $(call in_venv,FOLDER): the lines that follow in the recipe run with FOLDER activated.
 in_venv = source $(1)/bin/activate; export AMENT_PREFIX_PATH="$$VIRTUAL_ENV";
 
-.PHONY: help demo test lint bench parity clean distclean
+.PHONY: help demo test lint bench parity gpu-report clean distclean
 
 help:  ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: .venv-demo/.installed  ## install the vehicle side (no torch) and replay a road through the node
 	@$(call in_venv,.venv-demo) anomaly-seg demo --out $(DEMO_OUT)
@@ -54,6 +54,9 @@ lint: .venv-test/.installed  ## ruff and mypy
 
 test: lint  ## install what the tests need, lint, run the tests that are not slow
 	@$(call in_venv,.venv-test) python -m pytest -m "not slow" $(PYTEST_ARGS)
+
+gpu-report: .venv-test/.installed  ## on a machine with CUDA: parity and latency of the torch backend, as tables
+	@$(call in_venv,.venv-test) python -m training gpu-report
 
 parity: .venv-test/.installed  ## every test, the slow ones too, against the vectors in ANOMALY_SEG_PARITY
 	@$(call in_venv,.venv-test) python -m pytest $(PYTEST_ARGS)

@@ -16,6 +16,9 @@ from training import (
     release,
 )
 from training.benchmark import command as benchmark
+from training.precision import command as add_precision
+from training.torch_programs import command as torch_program
+from training.torch_programs import gpu_report
 
 
 def main() -> int:
@@ -31,6 +34,9 @@ def main() -> int:
         bench,
         bench_metrics,
         bench_observer,
+        add_precision,
+        torch_program,
+        gpu_report,
     ):
         verb.add_parser(subparsers)
     args = parser.parse_args()

@@ -11,8 +11,7 @@ import argparse
 import json
 import subprocess
 import tempfile
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,12 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from anomaly_seg_ros.backends import Runner
-from anomaly_seg_ros.backends.base import RunnerInfo, RunResult
 from anomaly_seg_ros.bundle import Bundle, write_bundle
+from anomaly_seg_ros.calibration import MIN_REGION, DriveCounts, candidate_thresholds
 from anomaly_seg_ros.classes import CITYSCAPES
 from anomaly_seg_ros.detector import Detector
-from anomaly_seg_ros.imaging import Fitting
-from anomaly_seg_ros.metrics import FalseRegions
+from anomaly_seg_ros.metrics import ANOMALY, KNOWN, VOID, FrameResult, ScoreHistogram
+from anomaly_seg_ros.score_quantiles import histogram_quantiles
 from training.checkpoint_bundle import size_of
 from training.checkpoints import open_stages
 from training.data.camvid import camvid
@@ -37,48 +35,18 @@ from training.export import export_stages
 from training.released import LICENCES, Released, released
 
 ROAD = 0
-MIN_REGION = 200  # camera pixels: what counts as a false region
 # Name, focus and the false regions per frame that are let through on the calibration frames.
 ALARM_POINTS = (
     ("default", "road", 0.02),
     ("sensitive", "road", 0.3),
     ("everywhere", "everywhere", 0.05),
 )
-QUANTILES = (0.0, 0.01, 0.05, 0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99, 0.995, 0.999, 1.0)
 NORMAL = "CamVid val, IDD-Lite val and procedural scenes, without unknown objects"
 UNKNOWN = "CamVid val with pasted objects of the cut-outs' val split"
 EXAMPLES = """example:
   python -m training export --checkpoint runs/joint/final.ckpt --data ../data \\
       --out anomaly_seg_ros/bundles/street_obsnet_lite
 """
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """What the network answered for one frame: image size and network-grid arrays."""
-
-    image: np.ndarray  # uint8 [H, W, 3]
-    arrays: dict[str, np.ndarray]
-
-
-class Replay(Runner):
-    """Repeats recorded answers: thresholds can be tried without running the network."""
-
-    def __init__(self, info: RunnerInfo) -> None:
-        self.info = info
-        self.arrays: dict[str, np.ndarray] = {}
-
-    def run(self, image: np.ndarray, wanted: Sequence[str]) -> RunResult:
-        return RunResult({name: self.arrays[name] for name in wanted}, {"total": 0.0})
-
-    def warmup(self, runs: int = 2) -> float:
-        return 0.0
-
-    def describe(self) -> RunnerInfo:
-        return self.info
-
-    def close(self) -> None:
-        self.arrays = {}
 
 
 def add_parser(subparsers: Any) -> None:
@@ -165,23 +133,31 @@ def calibrate(
 ) -> tuple[dict[str, dict[str, Any]], list[float]]:
     """Operating points and reference quantiles of the score."""
     detector = Detector(bundle, backend="onnxruntime")
-    normal = list(record(detector, _normal_frames(data, every)))
-    cells = np.concatenate([frame.arrays["score"].ravel() for frame in normal])
-    quantiles = [round(float(value), 6) for value in np.quantile(cells, QUANTILES)]
-    unknown = []
+    unknown = ScoreHistogram()
     pasted = open_dataset("camvid_pasted/val", data)
     for index in tqdm(range(len(pasted.names)), desc=f"calibrate on {pasted.title}"):
         sample = pasted.read(index)
         score = detector.detect(sample.image, wanted=("score",))[0].score
         assert score is not None  # it was wanted
-        unknown.append(score[sample.anomaly == 1])
-    tpr95 = float(np.quantile(np.concatenate(unknown), 0.05))
-    replay = Replay(detector.runner.describe())
+        # Of unknown objects only: all else is void.
+        label = np.where(sample.anomaly == ANOMALY, np.uint8(KNOWN), np.uint8(VOID))
+        unknown.update(FrameResult(score, label))
+    counts = DriveCounts(
+        detector,
+        candidate_thresholds(*bundle.score_display),
+        sorted({focus for _, focus, _ in ALARM_POINTS}),
+        MIN_REGION,
+    )
+    for image in _normal_frames(data, every):
+        counts.update(image)
     detector.close()
-    detector.runner = replay
     points = {}
     for name, focus, limit in ALARM_POINTS:
-        threshold, rate = _threshold_for_regions(detector, replay, normal, focus, limit)
+        curve = counts.curve(focus)
+        chosen = curve.smallest(limit)
+        # Above every score of 0..1 where no candidate is enough.
+        threshold = 1.0 if chosen is None else float(curve.thresholds[chosen])
+        rate = 0.0 if chosen is None else curve.regions[chosen] / curve.frames
         points[name] = {
             "threshold": threshold,
             "rule": f"{100 * rate:.1f} false regions of {MIN_REGION} px or more per 100 frames",
@@ -190,46 +166,18 @@ def calibrate(
         }
     for name, share in (("fpr01", 0.01), ("fpr05", 0.05)):
         points[name] = {
-            "threshold": round(float(np.quantile(cells, 1 - share)), 6),
+            "threshold": counts.quantiles((1 - share,))[0],
             "rule": f"{share:.0%} of normal pixels pass",
             "data": NORMAL,
             "focus": "everywhere",
         }
     points["tpr95"] = {
-        "threshold": round(tpr95, 6),
+        "threshold": round(float(histogram_quantiles(unknown, (0.05,))[0]), 6),
         "rule": "95% of the pixels of unknown objects pass",
         "data": UNKNOWN,
         "focus": "everywhere",
     }
-    return points, quantiles
-
-
-def record(detector: Detector, images: Iterable[np.ndarray]) -> Iterable[Recorded]:
-    """Run the network once per image and keep its score and labels."""
-    for image in images:
-        size = (detector.bundle.input.height, detector.bundle.input.width)
-        fitting = Fitting(image.shape[:2], size, detector.bundle.input.fit)
-        answer = detector.runner.run(fitting.fit(image)[None], ("score", "labels"))
-        yield Recorded(image, answer.arrays)
-
-
-def _threshold_for_regions(
-    detector: Detector, replay: Replay, normal: Sequence[Recorded], focus: str, limit: float
-) -> tuple[float, float]:
-    """Smallest threshold on a grid with at most `limit` false regions a frame, and the rate."""
-    detector.focus = focus
-    for threshold in np.arange(0.3, 1.0, 0.02):
-        detector.threshold = float(threshold)
-        counter = FalseRegions(min_area=MIN_REGION)
-        for frame in normal:
-            replay.arrays = frame.arrays
-            mask = detector.detect(frame.image, wanted=("mask",))[0].mask
-            assert mask is not None  # it was wanted
-            counter.update(mask, np.zeros(mask.shape, np.uint8))
-        rate = counter.compute().per_100_frames / 100
-        if rate <= limit:
-            return round(float(threshold), 4), rate
-    return 1.0, 0.0
+    return points, counts.quantiles()
 
 
 def _normal_frames(data: Path, every: int) -> Iterable[np.ndarray]:

@@ -114,8 +114,9 @@ class TorchBackend(Backend):
     ) -> Runner:
         """Load every stage's program on `device`: cuda (default), cuda:N or cpu.
 
-        On the CPU `threads` holds for all of torch in this process. Raises BackendError when torch,
-        the device, the precision or a program is not there, and when a program is not its stage.
+        On the CPU `threads`, and on a GPU that cuDNN tries its algorithms out, hold for all of
+        torch in this process. Raises BackendError when torch, the device, the precision or a
+        program is not there, and when a program is not its stage.
         """
         target = self.device(device)
         if precision not in PRECISIONS:
@@ -129,6 +130,8 @@ class TorchBackend(Backend):
         programs = self._programs(bundle, target, precision)
         if target.type == "cpu":
             torch.set_num_threads(count)
+        else:
+            torch.backends.cudnn.benchmark = True  # shapes never change
         return TorchRunner(
             bundle,
             programs,

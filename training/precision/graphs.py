@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -13,6 +14,7 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from training.precision.errors import PrecisionError
 
+WHOLE = (TensorProto.INT32, TensorProto.INT64)
 WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")  # where time and weights are
 
 
@@ -38,6 +40,42 @@ def prepared(file: Path) -> onnx.ModelProto:
         node.name = node.name or f"{node.op_type}_{index}"
     forget_unused_domains(model)
     return model
+
+
+def with_bytes_at_ends(model: onnx.ModelProto) -> onnx.ModelProto:
+    """A prepared graph as TensorRT takes it, which casts uint8 from and to floats and computes
+    nothing else with it: images are turned after the cast, not before, and numbers of classes
+    become floats before they become bytes. On CPUs it costs a little."""
+    model = copy.deepcopy(model)
+    graph, read = model.graph, readers(model)
+    values = (*graph.input, *graph.output, *graph.value_info)
+    types = {value.name: value.type.tensor_type.elem_type for value in values}
+    nodes: list[onnx.NodeProto] = []
+    turned: dict[str, onnx.NodeProto] = {}  # a tensor of turned bytes -> the node that turned them
+    for node in graph.node:
+        source = node.input[0] if node.input else ""
+        if node.op_type == "Transpose" and types.get(source) == TensorProto.UINT8:
+            takers = read.get(node.output[0], [])
+            if takers and all(taker.op_type == "Cast" for taker in takers):
+                turned[node.output[0]] = node
+                continue
+        if node.op_type == "Cast" and source in turned:
+            early = f"{node.output[0]}_unturned"
+            turn = turned[source]
+            nodes.append(helper.make_node("Cast", [turn.input[0]], [early], name=node.name))
+            nodes[-1].attribute.extend(node.attribute)
+            nodes.append(helper.make_node("Transpose", [early], node.output, name=turn.name))
+            nodes[-1].attribute.extend(turn.attribute)
+            continue
+        to = next((a.i for a in node.attribute if a.name == "to"), None)
+        if (node.op_type, to) == ("Cast", TensorProto.UINT8) and types.get(source) in WHOLE:
+            number = f"{node.output[0]}_number"
+            nodes.append(helper.make_node("Cast", [source], [number], to=TensorProto.FLOAT))
+            node.input[0] = number
+        nodes.append(node)
+    del graph.node[:]
+    graph.node.extend(nodes)
+    return onnx.shape_inference.infer_shapes(model)
 
 
 def float_tensors(model: onnx.ModelProto) -> set[str]:

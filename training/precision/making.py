@@ -42,7 +42,7 @@ def make_half(bench: Workbench, say: Say) -> Made:
     """fp16 with fp32 islands, for any target. Raises PrecisionError beyond the gate."""
     graphs, notes = {}, {}
     for stage in bench.bundle.stages:
-        model = bench.graph(stage.name)
+        model = bench.gpu_graph(stage.name)
         ranges = measure_ranges(model, bench.feeds(stage))
         mixed = mixed_precision(model, ranges)
         say("\n".join(report_lines(stage.name, ranges)))
@@ -129,13 +129,10 @@ def _choose_blocks(bench: Workbench, form: str, say: Say) -> _Choice:
     """All blocks but first and last ones; where that fails the gate, those that hurt most, as few
     as possible, stay in fp32 too."""
     stages = bench.bundle.stages
-    calibrated = {
-        stage.name: calibrate(bench.graph(stage.name), bench.feeds(stage)) for stage in stages
-    }
+    graph = bench.gpu_graph if form == "tensorrt" else bench.graph
+    calibrated = {stage.name: calibrate(graph(stage.name), bench.feeds(stage)) for stage in stages}
     found = {name: blocks(entry.model) for name, entry in calibrated.items()}
-    ends = {
-        stage.name: first_and_last(bench.graph(stage.name), bench.heads(stage)) for stage in stages
-    }
+    ends = {stage.name: first_and_last(graph(stage.name), bench.heads(stage)) for stage in stages}
     ends = {name: ends[name] & {block.name for block in found[name]} for name in found}
     ranked: list[Damage] = []
     tried: dict[int, Parity] = {}

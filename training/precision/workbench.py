@@ -14,7 +14,7 @@ from anomaly_seg_ros.backends.base import choose_file
 from anomaly_seg_ros.bundle import Bundle, StageSpec
 from anomaly_seg_ros.bundle_parts import IMAGE
 from training.precision.frames import Pictures, calibration_pictures, measured_frames
-from training.precision.graphs import prepared
+from training.precision.graphs import prepared, with_bytes_at_ends
 from training.precision.parity import Parity, Reference
 
 HEADS = ("logits", "labels", "score")
@@ -49,6 +49,7 @@ class Workbench:
         low, high = bundle.score_display
         self.score_range = high - low
         self.graph = cache(self._prepared)
+        self.gpu_graph = cache(lambda name: with_bytes_at_ends(self.graph(name)))
 
     def feeds(self, stage: StageSpec) -> Iterator[dict[str, np.ndarray]]:
         """The inputs of a stage on every calibration frame, by name."""

@@ -33,7 +33,7 @@ from training.networks.pspnet import PSPNet
 from training.networks.segnet import SegNet
 from training.networks.segnet_observer import SegNetObserver
 from training.precision.command import write_with
-from training.precision.graphs import prepared
+from training.precision.graphs import prepared, with_bytes_at_ends
 from training.precision.half import mixed_precision
 from training.precision.making import Made
 from training.precision.ranges import measure_ranges
@@ -164,7 +164,8 @@ def with_half(bundle: Bundle, out: Path) -> Bundle:
     with tempfile.TemporaryDirectory() as name:
         files = {}
         for stage in bundle.stages:
-            model = prepared(choose_file(stage, "fp32", "onnxruntime-cpu").path)
+            graph = prepared(choose_file(stage, "fp32", "onnxruntime-cpu").path)
+            model = with_bytes_at_ends(graph)
             ranges = measure_ranges(model, stage_feeds(runner, stage, images))
             files[stage.name] = Path(name) / f"{stage.name}.onnx"
             onnx.save(mixed_precision(model, ranges).model, files[stage.name])

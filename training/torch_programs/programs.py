@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -110,9 +111,10 @@ def make_programs(
     }
 
 
-def sample_images(size: tuple[int, int]) -> list[np.ndarray]:
+@lru_cache(maxsize=4)
+def sample_images(size: tuple[int, int]) -> tuple[np.ndarray, ...]:
     """Procedural scenes of size (H, W), uint8 [1, H, W, 3]."""
-    return [RoadSequence(seed, size=size).frame(10).image[None] for seed in SAMPLE_SCENES]
+    return tuple(RoadSequence(seed, size=size).frame(10).image[None] for seed in SAMPLE_SCENES)
 
 
 def compare(bundle: Bundle, runner: Runner, images: Sequence[np.ndarray]) -> Compared:

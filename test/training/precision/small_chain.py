@@ -20,22 +20,25 @@ SHARPNESS = 40.0  # of the softmax
 GRID = [HEIGHT // STRIDE, WIDTH // STRIDE]
 
 
-def write_small_chain(folder: Path, *, gain: float = 1.0) -> Bundle:
-    """gain: what the middle convolutions multiply by; large ones leave the range of fp16."""
+def write_small_chain(folder: Path, *, gain: float = 1.0, uneven: float = 1.0) -> Bundle:
+    """gain: what the middle convolutions multiply by; large ones leave the range of fp16.
+    uneven: what one channel between `mix` and `spread` is larger by; int8 then loses the others.
+    """
     folder.mkdir(parents=True)
     description = tiny_description(height=HEIGHT, width=WIDTH)
     segmentation, observer = description["stages"]
     segmentation["outputs"] = segmentation["outputs"][:2]
     observer["inputs"] = ["logits"]
     files = {}
-    for name, model in (("segmentation", segmentation_graph(gain)), ("observer", observer_graph())):
+    graphs = {"segmentation": segmentation_graph(gain, uneven), "observer": observer_graph()}
+    for name, model in graphs.items():
         path = folder / f"{name}.onnx"
         onnx.save(model, path)
         files[name] = {"fp32": path}
     return write_bundle(folder / "bundle", description=description, stage_files=files)
 
 
-def segmentation_graph(gain: float = 1.0) -> onnx.ModelProto:
+def segmentation_graph(gain: float = 1.0, uneven: float = 1.0) -> onnx.ModelProto:
     """image -> logits [1, 19, H/4, W/4], labels."""
     mean = np.zeros((6, 3, STRIDE, STRIDE), np.float32)
     for channel in range(3):
@@ -46,6 +49,9 @@ def segmentation_graph(gain: float = 1.0) -> onnx.ModelProto:
     mixed = gain * np.eye(6, dtype=np.float32)[:, :, None, None]
     spread = np.zeros((6, 1, 3, 3), np.float32)
     spread[:, 0, 1, 1] = 1
+    raised = mixed.copy()
+    raised[5] *= uneven
+    spread[5] /= uneven
     nodes = [
         helper.make_node("Transpose", ["image"], ["planes"], perm=[0, 3, 1, 2]),
         helper.make_node("Cast", ["planes"], ["levels"], to=TensorProto.FLOAT),
@@ -71,7 +77,7 @@ def segmentation_graph(gain: float = 1.0) -> onnx.ModelProto:
             "scale": np.float32(1 / 255),
             "first_weight": mean,
             "first_bias": np.array([0, 0, 0, 1, 1, 1], np.float32),
-            "mix_weight": mixed,
+            "mix_weight": raised,
             "mix_bias": np.zeros(6, np.float32),
             "spread_weight": spread,
             "spread_bias": np.zeros(6, np.float32),

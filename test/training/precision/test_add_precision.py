@@ -8,10 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_chain import write_small_chain
 from tiny_bundle import write_tiny_bundle
 
 from anomaly_seg_ros.backends import load_runner
 from anomaly_seg_ros.bundle import Bundle
+from anomaly_seg_ros.graph_rules.check import check_bundle
 from training.data.anomaly_frames import AnomalyFrames, AnomalySample
 from training.precision import command, workbench
 from training.precision.frames import Pictures
@@ -80,6 +82,14 @@ def test_the_cpu_runs_what_was_added(written: Bundle, precision: str) -> None:
     runner.close()
 
 
+@pytest.mark.parametrize("target", ["tensorrt", "onnxruntime-cpu"])
+def test_added_graphs_fit_the_rules_of_what_runs_them(written: Bundle, target: str) -> None:
+    for report in check_bundle(written, target):
+        assert report.file is not None
+        if report.file.precision != "fp32":  # which came with the bundle
+            assert not report.faulty, report
+
+
 def test_files_added_before_are_replaced(written: Bundle, tmp_path: Path) -> None:
     assert add(written.folder, tmp_path / "again", "--make", "fp16") == 0
     again = Bundle.open(tmp_path / "again")
@@ -106,6 +116,22 @@ def test_graphs_that_see_something_else_are_refused(
     assert "refused: int8 is refused whatever stays in fp32" in told
     assert "refused: fp16 is refused: label agreement" in told
     assert "looking for what hurts" in told
+
+
+@pytest.mark.parametrize(
+    ("key", "hurt"),
+    [
+        ("int8@tensorrt", ["spread"]),  # inputs alone are quantised there
+        (command.CPU_INT8, ["mix", "spread"]),
+    ],
+)
+def test_blocks_that_int8_hurts_stay_in_fp32(tmp_path: Path, key: str, hurt: list[str]) -> None:
+    uneven = write_small_chain(tmp_path / "uneven", uneven=3000.0)
+    out = tmp_path / "out"
+    assert add(uneven.folder, out, "--make", key, "--min-speedup", "0.01") == 0
+    parity = Bundle.open(out).stages[0].files[1].parity
+    assert parity["kept_fp32"] == ["first", "head", *hurt]
+    assert parity["blocks_int8"] == 3 - len(hurt) and parity["label_agreement"] >= 0.97
 
 
 def test_a_bundle_with_nothing_to_quantise_is_refused(

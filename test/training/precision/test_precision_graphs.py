@@ -11,9 +11,10 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from small_chain import segmentation_graph
 
+from anomaly_seg_ros.graph_rules.check import FAULT, check_graph
 from training.export import STORE_AS_HALF, store_as_half
 from training.precision.errors import PrecisionError
-from training.precision.graphs import first_and_last, prepared
+from training.precision.graphs import first_and_last, prepared, with_bytes_at_ends
 
 
 def save(model: onnx.ModelProto, folder: Path) -> Path:
@@ -71,6 +72,18 @@ def test_a_norm_before_a_convolution_becomes_a_product_and_a_sum(tmp_path: Path)
     assert [node.op_type for node in plain.graph.node] == ["Relu", "Mul", "Add", "Relu"]
     feeds = {"values": rng.standard_normal(shape).astype(np.float32)}
     np.testing.assert_allclose(answers(plain, feeds)[0], answers(model, feeds)[0], atol=1e-6)
+
+
+def test_bytes_are_cast_where_tensorrt_wants_it(
+    tmp_path: Path, feeds: list[dict[str, np.ndarray]]
+) -> None:
+    model = segmentation_graph()
+    faults = [f.text for f in check_graph(model, "tensorrt") if f.severity == FAULT]
+    assert len(faults) == 2  # bytes are turned, and whole numbers become bytes
+    lawful = with_bytes_at_ends(prepared(save(model, tmp_path)))
+    assert not [f for f in check_graph(lawful, "tensorrt") if f.severity == FAULT]
+    for found, expected in zip(answers(lawful, feeds[0]), answers(model, feeds[0]), strict=True):
+        np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
 def test_a_file_that_is_no_graph_is_refused(tmp_path: Path) -> None:

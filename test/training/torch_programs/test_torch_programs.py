@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 import torch
 from tiny_bundle import write_tiny_bundle
+from torch import nn
 
 from anomaly_seg_ros.backends.engine_cache import FOLDER_VARIABLE, EngineCache
 from anomaly_seg_ros.backends.torch_backend import SUFFIX, TorchBackend, program_key
-from anomaly_seg_ros.bundle import Bundle
+from anomaly_seg_ros.bundle import Bundle, StageSpec
 from anomaly_seg_ros.errors import BundleError
 from training.export import Gate
 from training.precision.command import write_with
@@ -20,16 +21,17 @@ from training.precision.graphs import prepared
 from training.precision.half import mixed_precision
 from training.precision.making import Made
 from training.torch_programs import command, gpu_report, programs
+from training.torch_programs.graph_module import GraphModule
 from training.torch_programs.programs import Compared, make_programs
 
 CPU = torch.device("cpu")
 
 
 def test_the_side_car_tells_what_was_compared(tiny: Bundle, cache: EngineCache) -> None:
-    found = cache.find(program_key(tiny.stages[0].files[0], "cpu"), suffix=SUFFIX)
+    found = cache.find(program_key(tiny.stages[1].files[0], "cpu"), suffix=SUFFIX)
     assert found is not None
     notes = found.side_car["notes"]
-    assert (notes["bundle"], notes["stage"], notes["device"]) == ("tiny", "segmentation", "cpu")
+    assert (notes["bundle"], notes["stage"], notes["device"]) == ("tiny", "observer", "cpu")
     assert notes["label_agreement"] > 0.998 and notes["score_max_error"] < 1e-4
 
 
@@ -92,6 +94,41 @@ def test_the_command_fills_the_cache_of_the_machine(
     assert args.handler(args) == 0
     assert str(tmp_path / "engines") in capsys.readouterr().out
     TorchBackend().load(Bundle.open(folder), "cpu").close()
+
+
+class Opened(nn.Module):
+    """A stage as a checkpoint gives it."""
+
+    def __init__(self, spec: StageSpec, name: str | None = None) -> None:
+        super().__init__()
+        self.network = GraphModule(spec, spec.files[0].path)
+        self.name, self.inputs = name or spec.name, spec.inputs
+        self.outputs = tuple(output.name for output in spec.outputs)
+
+    def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        return self.network(*tensors)
+
+
+def test_networks_of_a_checkpoint_take_the_place_of_the_graphs(
+    tiny: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(programs, "open_stages", lambda path: [Opened(s) for s in tiny.stages])
+    monkeypatch.setattr(programs, "_from_graphs", None)
+    cache = EngineCache(tmp_path)
+    make_programs(tiny, cache, device=CPU, precision="fp32", checkpoint=tmp_path / "last.ckpt")
+    TorchBackend(lambda: cache).load(tiny, "cpu", threads=1).close()
+
+
+def test_a_checkpoint_of_another_chain_is_refused_with_both(
+    tiny: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = tiny.stages
+    other = [Opened(first), Opened(second, "critic")]
+    monkeypatch.setattr(programs, "open_stages", lambda path: other)
+    with pytest.raises(BundleError, match=r"another chain than bundle tiny: found .*critic"):
+        make_programs(
+            tiny, EngineCache(tmp_path), device=CPU, precision="fp32", checkpoint=tmp_path
+        )
 
 
 def test_a_checkpoint_gives_no_fp16_programs(tiny: Bundle, tmp_path: Path) -> None:
