@@ -26,7 +26,7 @@ from anomaly_seg_ros.nodes.environment import PROFILE_VARIABLES, profile_environ
 CONFIG = Path(get_package_share_directory("anomaly_seg_ros")) / "config"
 BOOLEANS = ["true", "false"]
 COMPRESSED = "/compressed"
-OUTPUTS = ("overlay", "segmentation", "anomaly_mask", "anomaly_score", "synthesis")
+OUTPUTS = ("overlay", "segmentation", "anomaly_mask", "anomaly_score", "synthesis", "markers")
 
 # Arguments that become node parameters when they are not empty, and how their text is read.
 PARAMETERS = {
@@ -161,7 +161,8 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         # The RViz file names the topics of a detector without namespace on a camera `image`.
         prefix = "/".join(["", *filter(None, value("namespace").split("/"))])
         moved = [(f"/detector/{out}", f"{prefix}/detector/{out}") for out in OUTPUTS]
-        moved.append(("/image", topic if topic.startswith("/") else f"{prefix}/{topic}"))
+        camera = topic if topic.startswith("/") else f"{prefix}/{topic}"
+        moved += [("/image", camera), ("/camera_info", camera.rsplit("/", 1)[0] + "/camera_info")]
         common["arguments"] = ["--display-config", value("rviz_config"), *common["arguments"]]
         nodes.append(
             Node(

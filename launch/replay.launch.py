@@ -71,6 +71,8 @@ def play(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         return ParameterValue(LaunchConfiguration(name), value_type=kind)
 
     profile = value("dds_profile")
+    topic = value("image_topic")
+    beside = topic[: topic.rfind("/") + 1]  # where detectors and viewers look for camera_info
     source = Node(
         package="anomaly_seg_ros",
         executable="image_source_node",
@@ -86,7 +88,7 @@ def play(context: LaunchContext) -> list[LaunchDescriptionEntity]:
                 "transport": typed("image_transport", str),
             }
         ],
-        remappings=[("image", value("image_topic"))],
+        remappings=[("image", topic), ("camera_info", f"{beside}camera_info")],
         output="screen",
         arguments=["--ros-args", "--log-level", value("log_level")],
         additional_env=profile_environment(profile) if profile else None,

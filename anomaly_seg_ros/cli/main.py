@@ -8,12 +8,22 @@ import sys
 from collections.abc import Sequence
 
 from anomaly_seg_ros import __version__
-from anomaly_seg_ros.cli import bench, bundle, demo, detect, doctor, engine, evaluate, parity
+from anomaly_seg_ros.cli import (
+    bench,
+    bundle,
+    calibrate,
+    demo,
+    detect,
+    doctor,
+    engine,
+    evaluate,
+    parity,
+)
 from anomaly_seg_ros.errors import AnomalySegError
 
 # Each module has add_parser(subparsers), which sets the default `handler` to run(args) -> int.
 # They import what they compute with inside run, so that --help is quick and needs no ROS.
-VERBS = (detect, evaluate, demo, bench, parity, engine, doctor, bundle)
+VERBS = (detect, evaluate, calibrate, demo, bench, parity, engine, doctor, bundle)
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it

@@ -23,6 +23,7 @@ from std_srvs.srv import SetBool, Trigger
 
 from anomaly_seg_ros.bundle import Bundle
 from anomaly_seg_ros.detector import Detector
+from anomaly_seg_ros.drift import WatchedRunner
 from anomaly_seg_ros.errors import AnomalySegError, NodeError
 from anomaly_seg_ros.nodes import statistics
 from anomaly_seg_ros.nodes.diagnostics import DetectorState, detector_status, diagnostic_array
@@ -39,6 +40,7 @@ from anomaly_seg_ros.nodes.parameters import (
     values,
 )
 from anomaly_seg_ros.nodes.process_cost import thread_ids
+from anomaly_seg_ros.nodes.region_outputs import region_settings
 from anomaly_seg_ros.nodes.reports import FaultReports
 from anomaly_seg_ros.nodes.statistics import FrameStatistics, Snapshot
 from anomaly_seg_ros.nodes.subscription import input_topic, silence_cause, subscribe
@@ -62,6 +64,7 @@ class DetectorNode(LifecycleNode):
     def __init__(self, **node_options: Any) -> None:
         self._detector: Detector | None = None
         self._meter: MeteredRunner | None = None
+        self._watch: WatchedRunner | None = None
         self._engine_threads: frozenset[int] = frozenset()
         self._outputs: DetectorOutputs | None = None
         self._worker: Worker | None = None
@@ -148,7 +151,13 @@ class DetectorNode(LifecycleNode):
             log(f"configure 3/3: warming up {info.backend} {info.device} {info.precision}")
             per_frame = detector.warmup()
             self._engine_threads = thread_ids() - threads_before
-            self._meter = detector.runner = MeteredRunner(detector.runner)
+            self._meter = MeteredRunner(detector.runner)
+            self._watch = detector.runner = WatchedRunner(
+                self._meter,
+                bundle.reference_quantiles,
+                given["drift_window"],
+                given["drift_warning"],
+            )
             self._outputs = DetectorOutputs(self, bundle)
         except BaseException:
             detector.close()
@@ -210,7 +219,7 @@ class DetectorNode(LifecycleNode):
             self._outputs = None
         if self._detector is not None:
             self._detector.close()
-            self._detector = self._meter = None
+            self._detector = self._meter = self._watch = None
 
     # -- frames ------------------------------------------------------------------------------------
 
@@ -261,6 +270,7 @@ class DetectorNode(LifecycleNode):
             always_process=given["always_process"],
             style=overlay_style(given),
             legend=given["overlay.legend"],
+            regions=region_settings(given),
         )
 
     def _check_parameters(self, changes: Sequence[Parameter]) -> SetParametersResult:
@@ -306,6 +316,8 @@ class DetectorNode(LifecycleNode):
         self._last_snapshot = None
         if self._worker is not None and self._worker.ledger is not None:
             self._worker.ledger.reset()
+        if self._watch is not None:
+            self._watch.reset()
         response.success, response.message = True, "statistics start at zero"
         return response
 
@@ -332,6 +344,7 @@ class DetectorNode(LifecycleNode):
             cost=ledger.per_frame() if ledger else None,
             bad_inputs=self._faults.counts(),
             building=self._building.text,
+            drift=self._watch.drift() if self._watch else None,
         )
         status = detector_status(
             self.get_fully_qualified_name(), state, snapshot, self._last_snapshot, limit
@@ -374,8 +387,9 @@ usage: detector_node [--ros-args -r image:=/my/camera -p bundle:=NAME_OR_FOLDER 
 
 Marks what does not belong on the road. Subscribes `image` (or `image/compressed`); publishes
 ~/anomaly_mask (mono8, 0 or 255), ~/anomaly_score (32FC1), ~/segmentation (mono8 class ids),
-~/overlay (rgb8), ~/synthesis (rgb8, with bundles that resynthesise the image), ~/labels_json, and
-~/label_info where vision_msgs is installed.
+~/overlay (rgb8), ~/synthesis (rgb8, with bundles that resynthesise the image), ~/labels_json;
+~/label_info and ~/regions (boxes of anomalies) where vision_msgs is installed; with `camera_info`
+beside the image also ~/markers for RViz.
 Services: ~/enable (std_srvs/SetBool), ~/reset_statistics (std_srvs/Trigger).
 
 Parameters:

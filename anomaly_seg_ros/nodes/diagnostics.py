@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
 from anomaly_seg_ros.backends.base import RunnerInfo
+from anomaly_seg_ros.drift import Drift
 from anomaly_seg_ros.nodes.process_cost import Cost, resident_megabytes
 from anomaly_seg_ros.nodes.statistics import FAILED, MALFORMED, Snapshot, Spread
 
@@ -17,6 +18,8 @@ OK, WARN, ERROR, STALE = (
     DiagnosticStatus.ERROR,
     DiagnosticStatus.STALE,
 )
+
+SAME_RANK = 0.02  # nearer to 0.5 the scores are neither higher nor lower
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class DetectorState:
     cost: Cost | None = None
     bad_inputs: Mapping[str, int] = field(default_factory=dict)  # kind of fault -> count
     building: str = ""  # what is being built, and how far it is
+    drift: Drift | None = None  # of the scores; None without an engine
 
 
 def detector_status(
@@ -76,7 +80,21 @@ def _verdict(
         return ERROR, "frames fail in the engine"
     if _grew(MALFORMED, now, before):
         return WARN, "malformed images arrive"
+    if state.drift and state.drift.drifting:
+        return WARN, drift_text(state.drift)
     return OK, f"{now.input_rate:.1f} images/s in, {now.output_rate:.1f} masks/s out"
+
+
+def drift_text(drift: Drift) -> str:
+    """A drift as a driver understands it."""
+    rank = 0.5 if drift.rank is None else drift.rank
+    if abs(rank - 0.5) < SAME_RANK:
+        change, causes = "scores are spread otherwise than", "another road, weather or camera?"
+    elif rank > 0.5:
+        change, causes = "scores are higher than", "dusk, rain, a dirty lens?"
+    else:
+        change, causes = "scores are lower than", "another road, camera or exposure?"
+    return f"{change} on the drives this bundle was calibrated on: {causes}"
 
 
 def _grew(cause: str, now: Snapshot, before: Snapshot | None) -> bool:
@@ -122,10 +140,19 @@ def _values(state: DetectorState, now: Snapshot) -> dict[str, str]:
         values["resident MB"] = f"{memory:.1f}"
     if now.anomaly_fraction is not None:
         values["anomaly fraction"] = f"{now.anomaly_fraction:.5f}"
+    values |= _drift(state.drift)
     if now.last_stamp is not None:
         values["last stamp"] = f"{now.last_stamp:.6f}"
     values |= {f"bad input: {kind}": str(count) for kind, count in state.bad_inputs.items()}
     return values
+
+
+def _drift(drift: Drift | None) -> dict[str, str]:
+    if drift is None:
+        return {}
+    if drift.psi is None or drift.rank is None:
+        return {"score drift": drift.note or f"not yet: {drift.frames} frames seen"}
+    return {"score drift": f"{drift.psi:.3f}", "score rank": f"{drift.rank:.3f}"}
 
 
 def _spread(name: str, value: Spread | None) -> dict[str, str]:

@@ -21,6 +21,7 @@ from anomaly_seg_ros.bundle_parts import SYNTHESIS
 from anomaly_seg_ros.detector import MAPS, Detection
 from anomaly_seg_ros.imaging.encodings import fill_image
 from anomaly_seg_ros.imaging.overlay import UNLABELLED, OverlayStyle, draw_overlay
+from anomaly_seg_ros.nodes.region_outputs import RegionOutput, RegionOutputs, RegionSettings
 
 RESULT_QOS = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.RELIABLE)
 LATCHED_QOS = QoSProfile(
@@ -40,6 +41,8 @@ class ImageOutput:
     description: str
 
 
+Output = ImageOutput | RegionOutput
+
 # In the order of publication: what a vehicle brakes for leaves first, what people look at last.
 IMAGE_OUTPUTS: tuple[ImageOutput, ...] = (
     ImageOutput("anomaly_mask", "mono8", ("mask",), "255 where anomalous, else 0"),
@@ -48,6 +51,7 @@ IMAGE_OUTPUTS: tuple[ImageOutput, ...] = (
     ImageOutput("overlay", "rgb8", MAPS, "the picture for people"),
     ImageOutput(SYNTHESIS, "rgb8", (SYNTHESIS,), "the image resynthesised from the classes"),
 )
+AFTER_REGIONS = ("overlay", SYNTHESIS)  # for people
 LABELS_TOPIC = "labels_json"
 LABEL_INFO_TOPIC = "label_info"
 
@@ -81,32 +85,51 @@ class DetectorOutputs:
         for item in bundle.classes:
             self._palette[item.id] = item.color
         self._class_names = {item.id: item.name for item in bundle.classes}
+        self._regions = RegionOutputs(node, self._class_names, RESULT_QOS)
 
-    def wanted(self) -> list[ImageOutput]:
-        """The outputs that someone subscribes to right now."""
-        return [
+    def wanted(self) -> list[Output]:
+        """The outputs that someone subscribes to right now, in the order of publication."""
+        images = [
             output
             for output in self._offered
             if self._images[output.topic].get_subscription_count() > 0
         ]
+        first = [output for output in images if output.topic not in AFTER_REGIONS]
+        return [*first, *self._regions.wanted(), *images[len(first) :]]
 
     def publish(
         self,
-        outputs: Collection[ImageOutput],
+        outputs: Collection[Output],
         header: Any,
         image: np.ndarray,
         detection: Detection,
         style: OverlayStyle,
         legend: bool,
+        regions: RegionSettings,
     ) -> tuple[dict[str, float], float]:
         """Publish `outputs` of one frame under the camera's own header.
 
         image: uint8 [H, W, 3] RGB; the detection holds what the outputs need. Returns wall seconds
-        by name (`publish`, `overlay`) and CPU seconds spent inside the publish calls.
+        by name (`publish`, `overlay`, `regions`) and CPU seconds spent inside the publish calls.
         """
         seconds = {"publish": 0.0}
         transport = 0.0
+
+        def send(publisher: Publisher, message: Any) -> None:
+            nonlocal transport
+            start, cpu_start = time.perf_counter(), time.thread_time()
+            publisher.publish(message)
+            transport += time.thread_time() - cpu_start
+            seconds["publish"] += time.perf_counter() - start
+
+        of_regions = [output for output in outputs if isinstance(output, RegionOutput)]
         for output in outputs:
+            if isinstance(output, RegionOutput):
+                if output is of_regions[0]:  # all of them from the same regions
+                    seconds["regions"] = self._regions.publish(
+                        of_regions, header, detection, regions, send
+                    )
+                continue
             if output.topic == "overlay":
                 start = time.perf_counter()
                 pixels = draw_overlay(
@@ -127,10 +150,7 @@ class DetectorOutputs:
                 pixels = found
             message = Image(header=header)
             fill_image(message, pixels, output.encoding)
-            start, cpu_start = time.perf_counter(), time.thread_time()
-            self._images[output.topic].publish(message)
-            transport += time.thread_time() - cpu_start
-            seconds["publish"] += time.perf_counter() - start
+            send(self._images[output.topic], message)
         return seconds, transport
 
     def publish_labels(
@@ -147,6 +167,7 @@ class DetectorOutputs:
 
     def destroy(self) -> None:
         """Take the publishers down."""
+        self._regions.destroy()
         for publisher in (*self._images.values(), self._labels, self._label_info):
             if publisher is not None:
                 self._node.destroy_publisher(publisher)
@@ -162,7 +183,7 @@ class DetectorOutputs:
         )
 
 
-def needed(outputs: Sequence[ImageOutput]) -> tuple[str, ...]:
+def needed(outputs: Sequence[Output]) -> tuple[str, ...]:
     """What Detector.detect must be asked for, each name once."""
     return tuple(dict.fromkeys(name for output in outputs for name in output.needs))
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from anomaly_seg_ros.bundle import DEFAULT_BUNDLE
+from anomaly_seg_ros.drift import LIMIT, WINDOW
 from anomaly_seg_ros.errors import NodeError
 from anomaly_seg_ros.imaging.overlay import OverlayStyle
 
@@ -141,6 +142,21 @@ DETECTOR_PARAMETERS: tuple[NodeParameter, ...] = (
         "Seconds without a frame after which the node warns, naming the likely cause. 0: never.",
         bounds=(0.0, 3600.0),
     ),
+    NodeParameter(
+        "drift_warning",
+        LIMIT,
+        "Change of the scores against the bundle's reference drives (population stability index) "
+        "from which the diagnostics warn. 0: nothing is compared.",
+        bounds=(0.0, 100.0),
+        read_only=True,
+    ),
+    NodeParameter(
+        "drift_window",
+        WINDOW,
+        "The last frames whose scores drift_warning compares.",
+        bounds=(1, 100_000),
+        read_only=True,
+    ),
     NodeParameter("overlay.legend", True, "Draw the legend into the overlay."),
     NodeParameter(
         "overlay.class_opacity",
@@ -159,6 +175,49 @@ DETECTOR_PARAMETERS: tuple[NodeParameter, ...] = (
         _STYLE.heat_start,
         "Part of the display range below which the overlay shows no score.",
         bounds=(0.0, 1.0),
+    ),
+    NodeParameter(
+        "regions.min_size",
+        0.0005,
+        "Smallest region of the mask that is reported: below 1 a share of the picture, from 1 on "
+        "pixels.",
+        bounds=(0.0, 1e8),
+    ),
+    NodeParameter(
+        "regions.tracking",
+        True,
+        "Follow regions over the frames: ids, and only those that last are reported. false: every "
+        "region of every frame, without ids.",
+    ),
+    NodeParameter(
+        "regions.confirm_frames",
+        3,
+        "Frames out of regions.window_frames in which a region must be seen before it is reported.",
+        bounds=(1, 100),
+    ),
+    NodeParameter(
+        "regions.window_frames",
+        5,
+        "The last frames that regions.confirm_frames looks at.",
+        bounds=(1, 100),
+    ),
+    NodeParameter(
+        "regions.forget_frames",
+        5,
+        "Frames in a row without a region after which its id is given up.",
+        bounds=(1, 1000),
+    ),
+    NodeParameter(
+        "camera_height",
+        0.0,
+        "Height of the camera over the road in metres, for the distance of regions. 0: unknown.",
+        bounds=(0.0, 100.0),
+    ),
+    NodeParameter(
+        "camera_pitch",
+        0.0,
+        "Pitch of the camera in radians, positive when it looks down.",
+        bounds=(-1.5, 1.5),
     ),
 )
 

@@ -21,6 +21,7 @@ from anomaly_seg_ros.nodes import statistics
 from anomaly_seg_ros.nodes.mailbox import Mailbox
 from anomaly_seg_ros.nodes.outputs import DetectorOutputs, needed
 from anomaly_seg_ros.nodes.process_cost import CostLedger
+from anomaly_seg_ros.nodes.region_outputs import RegionSettings
 from anomaly_seg_ros.nodes.reports import FaultReports, kind_of
 from anomaly_seg_ros.nodes.statistics import FrameStatistics
 
@@ -46,6 +47,7 @@ class Settings:
     always_process: bool = False
     style: OverlayStyle = field(default_factory=OverlayStyle)
     legend: bool = True
+    regions: RegionSettings = field(default_factory=RegionSettings)
 
 
 class MeteredRunner(Runner):
@@ -158,7 +160,13 @@ class Worker:
         engine_before = self._meter.cpu_seconds
         detection = self._detector.detect(image, wanted=needed(outputs) or ("mask",))[0]
         published, transport = self._outputs.publish(
-            outputs, header, image, detection, settings.style, settings.legend
+            outputs,
+            header,
+            image,
+            detection,
+            settings.style,
+            settings.legend,
+            settings.regions,
         )
         done = time.perf_counter()
         if self.ledger is not None:

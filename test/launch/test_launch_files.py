@@ -186,6 +186,7 @@ def test_rviz_gets_its_configuration_with_the_topics_moved_into_the_namespace(
     assert moved["/detector/overlay"] == "/front/detector/overlay"
     assert moved["/detector/synthesis"] == "/front/detector/synthesis"
     assert moved["/image"] == "/front/camera/image_raw"
+    assert moved["/camera_info"] == "/front/camera/camera_info"
 
 
 @pytest.mark.parametrize("transport", ["raw", "compressed"])

@@ -19,8 +19,10 @@ from anomaly_seg_ros.nodes.parameters import (
     NodeParameter,
     parameter_help,
 )
+from anomaly_seg_ros.nodes.region_outputs import MARKERS
 
 ROOT = Path(__file__).resolve().parents[2]
+SHOWN = {*(output.topic for output in IMAGE_OUTPUTS), MARKERS.topic}  # what RViz can show
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -63,7 +65,7 @@ def test_rviz_shows_topics_that_the_node_publishes() -> None:
     content = yaml.safe_load(config_file("anomaly_seg.rviz").read_text())
     displays = content["Visualization Manager"]["Displays"]
     topics = [display["Topic"]["Value"] for display in displays]
-    published = {f"/detector/{output.topic}" for output in IMAGE_OUTPUTS}
+    published = {f"/detector/{topic}" for topic in SHOWN}
     assert set(topics) - {"/image"} <= published and "/detector/overlay" in topics
     shown = {d["Name"]: d["Topic"]["Value"] for d in displays if d["Enabled"]}
     assert "/detector/synthesis" in topics and "/detector/synthesis" not in shown.values()
@@ -72,14 +74,23 @@ def test_rviz_shows_topics_that_the_node_publishes() -> None:
     assert (score["Min Value"], score["Max Value"]) == (0, 1)
 
 
-def test_the_launch_file_moves_every_image_output_for_rviz() -> None:
+def test_rviz_draws_the_regions_over_the_camera() -> None:
+    content = yaml.safe_load(config_file("anomaly_seg.rviz").read_text())
+    displays = {d["Name"]: d for d in content["Visualization Manager"]["Displays"]}
+    (camera,) = (d for d in displays.values() if d["Class"] == "rviz_default_plugins/Camera")
+    (shown,) = set(camera["Visibility"]) - {"Value"}
+    assert displays[shown]["Topic"]["Value"] == "/detector/markers"
+    assert displays[shown]["Class"] == "rviz_default_plugins/MarkerArray"
+
+
+def test_the_launch_file_moves_every_output_that_rviz_can_show() -> None:
     tree = ast.parse((ROOT / "launch" / "detector.launch.py").read_text())
     (moved,) = (
         ast.literal_eval(node.value)
         for node in tree.body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "OUTPUTS"
     )
-    assert set(moved) == {output.topic for output in IMAGE_OUTPUTS}
+    assert set(moved) == SHOWN
 
 
 def test_the_transport_profile_has_room_for_images_and_keeps_the_network() -> None:

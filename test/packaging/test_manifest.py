@@ -18,7 +18,7 @@ ROSDEP_KEYS = {
     *("ament_index_python", "diagnostic_msgs", "launch", "launch_ros", "lifecycle_msgs"),
     *("rcl_interfaces", "rclpy", "ros2launch", "sensor_msgs", "std_msgs", "std_srvs"),
     *("vision_msgs", "python3-numpy", "python3-opencv", "python3-pytest", "python3-tqdm"),
-    *("python3-yaml",),
+    *("python3-yaml", "builtin_interfaces", "geometry_msgs", "visualization_msgs"),
 }
 ENTRY_POINTS = re.findall(r'f"(\S+) = \{PACKAGE\}\.(\S+):(\w+)"', (ROOT / "setup.py").read_text())
 
