@@ -23,6 +23,7 @@ VARIANTS = {
     "labels_only": {"synthesis": False, "labels": True},
 }  # what the discrepancy network looks at beside the image
 CHECKPOINT_KEY = "resynthesis"  # of what a training checkpoint says about itself
+TEMPERATURE = 3.0  # of the score: spreads what the weighted loss pushes to 0 and 1
 MAPS = ("features_4", "features_8", "features_16")  # of the segmentation's trunk
 
 
@@ -75,7 +76,7 @@ class Dissimilarity(Stage):
         logits = self.network(
             [named[name] for name in MAPS], named.get("synthesis"), named.get("labels")
         )
-        wide = functional.interpolate(logits, scale_factor=2, mode="bilinear")
+        wide = functional.interpolate(logits, scale_factor=2, mode="bilinear") / TEMPERATURE
         return wide.softmax(dim=1)[:, 1]
 
 
