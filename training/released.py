@@ -27,7 +27,7 @@ LICENCES = (
 
 @dataclass(frozen=True)
 class Released:
-    """Head of a bundle.yaml. size: rows and columns that it is exported at unless told otherwise."""
+    """Head of a bundle.yaml. size: rows and columns of its export unless told otherwise."""
 
     name: str
     method: str

@@ -40,7 +40,7 @@ examples:
   anomaly-seg detect drive.mp4 --out results --save video,score --every 3
   anomaly-seg detect my_bag/ --topic /camera/image_raw --out results --save bag
   anomaly-seg detect scenes:7:60 --out results --operating-point fpr01
-  anomaly-seg detect photos/ --out results --bundle my_resynthesis/ --save panels,synthesis
+  anomaly-seg detect photos/ --out results --bundle street_resynthesis_lite --save panels,synthesis
 """
 
 
