@@ -19,14 +19,19 @@ SMALL_DROPOUT = 0.3
 class SegNetObserver(SegNetStages):
     """A second SegNet that adds the first one's features to its own, stage by stage.
 
-    It unpools with its own places. The last unit ends with ReLU and feeds a 1x1 convolution, so
-    the logit is bounded on one side by that convolution's bias.
+    It unpools with its own places. The published last unit ends with ReLU and feeds a 1x1
+    convolution, so the logit is bounded on one side by that convolution's bias, and most pixels lie
+    on the bound. bounded False leaves that ReLU out: every pixel gets a score of its own.
     """
 
     reads: ClassVar[tuple[str, ...]] = ("image", *SegNet.taps)
 
-    def __init__(self, *, width: float = 1.0) -> None:
+    def __init__(self, *, width: float = 1.0, bounded: bool = True) -> None:
         super().__init__(1, OBSERVER_DROPOUT, width=width)
+        if not bounded:
+            last = self.get_submodule("up1.conv2.cbr_unit")
+            assert isinstance(last, nn.Sequential)
+            last[-1] = nn.Identity()
         self.fc = nn.Conv2d(1, 1, 1)
 
     def forward(self, image: Tensor, *taps: Tensor) -> Tensor:

@@ -149,3 +149,29 @@ def test_weights_and_networks_that_do_not_fit_are_refused(tmp_path: Path) -> Non
         Networks("unet")
     with pytest.raises(WeightsError, match="no other widths"):
         Networks("deeplabv3plus", width=0.5)
+
+
+def test_an_observer_without_bound_gives_every_pixel_a_score_of_its_own() -> None:
+    torch.manual_seed(0)
+    networks = Networks(size=(64, 96), width=0.25, observed=True, bounded=False)
+    segmentation, observer = networks.segmentation().eval(), networks.observer().eval()
+    norm = observer.get_submodule("up1.conv2.cbr_unit.1")
+    assert isinstance(norm, torch.nn.BatchNorm2d)
+    norm.bias.data.fill_(-9.0)  # right everywhere, in its opinion
+    published = Networks(size=(64, 96), width=0.25, observed=True).observer().eval()
+    published.load_state_dict(observer.state_dict())  # the same tensors, the same keys
+    image = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        taps = segmentation(image)[1:]
+        free, bounded = observer(image, *taps), published(image, *taps)
+    assert free.unique().numel() > 0.9 * free.numel()
+    assert bounded.unique().numel() == 1
+    kept = Networks.of_checkpoint({Networks.KEY: networks.as_plain()})
+    assert kept == networks
+
+
+def test_checkpoints_from_before_the_bound_was_a_choice_are_bounded() -> None:
+    told = Networks(observed=True).as_plain()
+    del told["bounded"]
+    kept = Networks.of_checkpoint({Networks.KEY: told})
+    assert kept is not None and kept.bounded

@@ -39,7 +39,7 @@ class Networks:
     """Which networks a run trains; kept in its checkpoints.
 
     family: one of FAMILIES. width: factor of SegNet's channels. image, taps: False gives the
-    observer zeros instead, the ablations of the paper.
+    observer zeros instead, the ablations of the paper. bounded: of the SegNet's observer.
     """
 
     KEY: ClassVar[str] = "networks"  # where a checkpoint keeps it
@@ -51,6 +51,7 @@ class Networks:
     observed: bool = False
     image: bool = True
     taps: bool = True
+    bounded: bool = True
 
     def __post_init__(self) -> None:
         if self.family not in FAMILIES or self.data not in PAPER_DATA:
@@ -60,6 +61,8 @@ class Networks:
             )
         if self.width != 1.0 and self.family != "segnet":
             raise WeightsError(f"{self.family} has no other widths than 1, found {self.width}")
+        if not self.bounded and self.family != "segnet":
+            raise WeightsError(f"{self.family} has no bound on its logit: leave out bounded: false")
 
     @property
     def recipe(self) -> PaperData:
@@ -84,7 +87,7 @@ class Networks:
         elif self.family == "segnet_small":
             observer = SmallSegNetObserver()
         else:
-            observer = SegNetObserver(width=self.width)
+            observer = SegNetObserver(width=self.width, bounded=self.bounded)
         if not (self.image and self.taps):
             kept = [self.image if name == "image" else self.taps for name in observer.reads]
             observer.register_forward_pre_hook(
@@ -103,7 +106,7 @@ class Networks:
     def of_checkpoint(cls, content: Mapping[str, Any]) -> Networks | None:
         """What `as_plain` told; None for a checkpoint of other networks."""
         told = content.get(cls.KEY)
-        if not isinstance(told, Mapping) or set(told) != {field.name for field in fields(cls)}:
+        if not isinstance(told, Mapping) or not set(told) <= {field.name for field in fields(cls)}:
             return None
         return cls(**{**told, "size": tuple(told["size"])})
 

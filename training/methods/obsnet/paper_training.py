@@ -63,7 +63,8 @@ class PaperObserverSettings:
     attack: a name of `attacks.ATTACKS`, or none; on attack_share of each batch. epsilon: of its
     step, normalised units. observer_init: segmentation as the paper means it, random as the release
     does by mistake. all_classes False: attacks towards a class leave out the last one, likewise.
-    gamma: of the focal loss. image, taps: False feeds the observer zeros instead.
+    gamma: of the focal loss. image, taps: False feeds the observer zeros instead. bounded: False
+    leaves out the ReLU before the logit of SegNet's observer, under which most pixels tie.
     """
 
     family: str = "segnet"
@@ -79,6 +80,7 @@ class PaperObserverSettings:
     gamma: float = 0.0
     image: bool = True
     taps: bool = True
+    bounded: bool = True
     precision: str = "32-true"
     seed: int = 0
 
@@ -103,6 +105,7 @@ class PaperObserverSettings:
             observed=True,
             image=self.image,
             taps=self.taps,
+            bounded=self.bounded,
         )
 
 
