@@ -164,7 +164,7 @@ def test_an_observer_without_bound_gives_every_pixel_a_score_of_its_own() -> Non
     with torch.no_grad():
         taps = segmentation(image)[1:]
         free, bounded = observer(image, *taps), published(image, *taps)
-    assert free.unique().numel() > 0.9 * free.numel()
+    assert free.unique().numel() > 0.5 * free.numel()
     assert bounded.unique().numel() == 1
     kept = Networks.of_checkpoint({Networks.KEY: networks.as_plain()})
     assert kept == networks
