@@ -149,6 +149,7 @@ def detect_until_ctrl_c(self, *args):
     return detect(self, *args)
 
 Detector.detect = detect_until_ctrl_c
+signal.signal(signal.SIGINT, signal.default_int_handler)  # background jobs start with it ignored
 sys.exit(main(sys.argv[1:]))
 """
 
