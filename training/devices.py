@@ -1,7 +1,8 @@
-"""What a training on several devices draws and counts as one."""
+"""What a training shares among devices and loader workers: draws, counts, threads."""
 
 from __future__ import annotations
 
+import cv2
 import lightning
 import numpy as np
 import torch
@@ -18,3 +19,9 @@ def sum_of_devices(module: lightning.LightningModule, counts: np.ndarray) -> np.
     """The sum of every device's int64 counts."""
     total = torch.from_numpy(counts).to(module.device)
     return module.trainer.strategy.reduce(total, reduce_op="sum").cpu().numpy()
+
+
+def one_thread(worker: int) -> None:
+    """For a loader's `worker_init_fn`: its workers share the cores with the training."""
+    cv2.setNumThreads(1)
+    torch.set_num_threads(1)

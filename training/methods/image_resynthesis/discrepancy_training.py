@@ -26,8 +26,7 @@ from training.data.discrepancy_frames import DiscrepancyFrames, open_discrepanci
 from training.data.discrepancy_views import PAPER_CROP, DiscrepancyCrops, WholeDiscrepancies
 from training.data.label_spaces import CITYSCAPES, VOID
 from training.data.labelled_frames import DatasetError
-from training.devices import sum_of_devices
-from training.methods.image_resynthesis.label_views import one_thread
+from training.devices import one_thread, sum_of_devices
 from training.methods.image_resynthesis.light_training import CLASS_WEIGHTS
 from training.methods.image_resynthesis.parts import DiscrepancyPart, as_plain
 from training.methods.image_resynthesis.plateau import Plateau, plateau_optimisers

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from training.data.catalogue import TRAINING_SETS
 from training.data.labelled_frames import DatasetError, LabelledFrames
+from training.devices import one_thread
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,3 @@ def crop_loader(root: Path, views: LabelViews, *, seed: int, epoch: int) -> Data
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=one_thread,
     )
-
-
-def one_thread(worker: int) -> None:
-    """Loader workers share the cores."""
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)

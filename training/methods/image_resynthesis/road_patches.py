@@ -13,7 +13,8 @@ from torch.utils.data import DataLoader, Dataset
 
 from training.data.catalogue import TRAINING_SETS
 from training.data.labelled_frames import DatasetError, LabelledFrames
-from training.methods.image_resynthesis.label_views import one_thread, whole_frame
+from training.devices import one_thread
+from training.methods.image_resynthesis.label_views import whole_frame
 from training.networks.road_autoencoder import PATCH, STRIDE
 
 

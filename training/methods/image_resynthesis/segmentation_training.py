@@ -25,11 +25,10 @@ from anomaly_seg_ros.metrics import ConfusionMatrix, FrameResult
 from training.data.catalogue import TRAINING_SETS
 from training.data.label_spaces import VOID
 from training.data.labelled_frames import LabelledFrames
-from training.devices import seed_step, sum_of_devices
+from training.devices import one_thread, seed_step, sum_of_devices
 from training.methods.image_resynthesis.label_views import (
     LabelViews,
     crop_loader,
-    one_thread,
     whole_frame,
 )
 from training.methods.image_resynthesis.parts import SegmentationPart, as_plain

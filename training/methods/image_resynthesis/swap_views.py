@@ -18,7 +18,8 @@ from training.data.label_spaces import OUTLIER, VOID
 from training.data.label_swap import SwapRule, swap_labels
 from training.data.labelled_frames import LabelledFrames
 from training.data.outliers import Cutouts, paste_outlier
-from training.methods.image_resynthesis.label_views import LabelViews, one_thread, whole_frame
+from training.devices import one_thread
+from training.methods.image_resynthesis.label_views import LabelViews, whole_frame
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from PIL import Image, ImageEnhance
@@ -17,6 +16,7 @@ from training.data.label_spaces import CAMVID as CAMVID_SPACE
 from training.data.label_spaces import CITYSCAPES as CITYSCAPES_SPACE
 from training.data.label_spaces import VOID, LabelSpace
 from training.data.labelled_frames import DatasetError, LabelledFrames
+from training.devices import one_thread
 from training.methods.obsnet.attack_regions import RegionSizes, draw_regions
 from training.methods.obsnet.attacks import Attack
 from training.methods.obsnet.published import CAMVID, CITYSCAPES_TRAIN, Trained
@@ -236,10 +236,5 @@ def _loader(items: Dataset, views: Views, *, drop_last: bool) -> DataLoader:
         num_workers=views.workers,
         drop_last=drop_last,
         pin_memory=torch.cuda.is_available(),
-        worker_init_fn=_one_thread,
+        worker_init_fn=one_thread,
     )
-
-
-def _one_thread(worker: int) -> None:
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)

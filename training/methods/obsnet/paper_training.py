@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 from anomaly_seg_ros.errors import AnomalySegError
 from anomaly_seg_ros.metrics import ConfusionMatrix, ErrorDetectionHistogram, FrameResult
 from training.data.label_spaces import VOID
+from training.devices import seed_step, sum_of_devices
 from training.methods.obsnet.attacks import ATTACKS, Attack, attack
 from training.methods.obsnet.losses import error_loss
 from training.methods.obsnet.optimisation import Optimisation, optimisers
@@ -125,7 +126,7 @@ class PaperSegmentation(lightning.LightningModule):
         self.to(memory_format=torch.channels_last)
 
     def training_step(self, batch: Mapping[str, Tensor], index: int) -> Tensor:
-        _seed_step(self, index)
+        seed_step(self, self.settings.seed, index)
         logits = self.segmentation(_normalised(self.normalisation, batch["image"]))[0]
         loss = functional.cross_entropy(logits.float(), batch["label"].long(), ignore_index=VOID)
         self.log("loss", loss, prog_bar=True)
@@ -142,7 +143,7 @@ class PaperSegmentation(lightning.LightningModule):
             self.confusion.update(frame)
 
     def on_validation_epoch_end(self) -> None:
-        self.confusion.counts = _of_all_devices(self, self.confusion.counts)
+        self.confusion.counts = sum_of_devices(self, self.confusion.counts)
         scores = self.confusion.compute()
         self.log("val_miou", scores.miou, prog_bar=True)
         self.log("val_accuracy", scores.accuracy)
@@ -208,7 +209,7 @@ class PaperObserver(lightning.LightningModule):
         self._quick = ()  # of the weights and the device that the run begins with
 
     def training_step(self, batch: Mapping[str, Tensor], index: int) -> Tensor:
-        _seed_step(self, index)
+        seed_step(self, self.settings.seed, index)
         loss, errors = self.loss(batch)
         self.log("loss", loss, prog_bar=True)
         self.log("errors", errors)
@@ -263,7 +264,7 @@ class PaperObserver(lightning.LightningModule):
             met = slice(pixels.first, pixels.first + pixels.known.size)
             counts[0, met], counts[1, met] = pixels.known, pixels.anomalous
             pixels.first = 0
-            pixels.known, pixels.anomalous = _of_all_devices(self, counts)
+            pixels.known, pixels.anomalous = sum_of_devices(self, counts)
         scores = self.errors.compute()
         self.log("val_auroc", scores.auroc, prog_bar=True)
         self.log_dict(
@@ -340,19 +341,6 @@ def _frames(score: Tensor, predicted: Tensor, truth: Tensor) -> list[FrameResult
         FrameResult(values, np.zeros(values.shape, np.uint8), classes, labels)
         for values, classes, labels in maps
     ]
-
-
-def _seed_step(module: PaperSegmentation | PaperObserver, index: int) -> None:
-    """Noise and dropout of a step depend on (seed, epoch, step, device) alone: a run that goes on
-    draws what it would have drawn."""
-    entropy = (module.settings.seed, module.current_epoch, index, module.global_rank)
-    torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
-
-
-def _of_all_devices(module: lightning.LightningModule, counts: np.ndarray) -> np.ndarray:
-    """The sum of every device's int64 counts."""
-    total = torch.from_numpy(counts).to(module.device)
-    return module.trainer.strategy.reduce(total, reduce_op="sum").cpu().numpy()
 
 
 def _optimisers(

@@ -19,6 +19,7 @@ from training.data.cityscapes import cityscapes256
 from training.data.label_spaces import CITYSCAPES, CLASSES, OUTLIER, SPACES, VOID
 from training.data.mixture import Mixture, MixtureSettings
 from training.data.validation import SegmentationFrames
+from training.devices import one_thread
 from training.methods.obsnet.attack_regions import draw_regions
 from training.methods.obsnet.attacks import ATTACKS, attack
 from training.methods.obsnet.losses import FoldedCrossEntropy, observer_loss, outlier_entropy
@@ -192,14 +193,14 @@ class LightObsNet(lightning.LightningModule):
         length = s.steps_per_epoch * s.batch
         crops = Mixture(self.data, s.mixture, length=length, seed=s.seed, epoch=self.current_epoch)
         return DataLoader(
-            crops, batch_size=s.batch, num_workers=s.workers, worker_init_fn=_one_thread
+            crops, batch_size=s.batch, num_workers=s.workers, worker_init_fn=one_thread
         )
 
     def val_dataloader(self) -> DataLoader:
         frames = cityscapes256(self.data, "val")
         step = max(1, frames.count // self.settings.validation_frames)
         some = SegmentationFrames(frames, size=(384, 768), every=step)
-        return DataLoader(some, batch_size=1, num_workers=1, worker_init_fn=_one_thread)
+        return DataLoader(some, batch_size=1, num_workers=1, worker_init_fn=one_thread)
 
 
 def _twice(values: Tensor) -> Tensor:
@@ -224,10 +225,3 @@ def segmentation_errors(logits: Tensor, target: Tensor, spaces: Tensor) -> Tenso
             folded = torch.einsum("nchw,cg->nghw", probabilities[rows], fold).argmax(dim=1)
             wrong[rows] = (folded != target[rows]) & (target[rows] < len(space.groups))
     return wrong
-
-
-def _one_thread(worker: int) -> None:
-    import cv2
-
-    cv2.setNumThreads(1)
-    torch.set_num_threads(1)
