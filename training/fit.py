@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,8 @@ EXAMPLES = """examples:
   python -m training fit obsnet_segnet_camvid_segmentation --data ../data --out runs/segnet
   python -m training fit obsnet_segnet_camvid --data ../data --out runs/obsnet \\
       --start-from runs/segnet/best.ckpt
+  python -m training fit obsnet_segnet_camvid --data ../data --out runs/no_attack_1 \\
+      --start-from runs/segnet/best.ckpt --set attack=none --set seed=1
   python -m training fit resynthesis_discrepancy_cityscapes --data ../data \\
       --out runs/discrepancy --start-from vgg16-397923af.pth
 A run that was stopped goes on with the same command.
@@ -53,6 +56,14 @@ def add_parser(subparsers: Any) -> None:
         "also published weights, or ImageNet's in the file of torchvision that its configuration "
         "names (.pth)",
     )
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="another value for a key of the configuration, in YAML; views.batch=2 for an inner "
+        "one; may be given several times",
+    )
     parser.add_argument("--steps", type=int, help="other number of steps than the configuration's")
     parser.add_argument("--epochs", type=int, help="likewise, of models that count epochs")
     parser.add_argument("--threads", type=int, help="torch threads on the CPU")
@@ -66,8 +77,11 @@ def read_config(name: str) -> Any:
     return read_model(name)[1]
 
 
-def read_model(name: str) -> tuple[Model, Any]:
-    """The model that a configuration trains, and its settings. Raises ConfigError as above."""
+def read_model(name: str, changes: Sequence[str] = ()) -> tuple[Model, Any]:
+    """The model that a configuration trains, and its settings. changes: of --set.
+
+    Raises ConfigError as above, and for changes that it cannot read.
+    """
     path = Path(name) if name.endswith((".yaml", ".yml")) else CONFIGS / f"{name}.yaml"
     if not path.is_file():
         shipped = ", ".join(sorted(config.stem for config in CONFIGS.glob("*.yaml")))
@@ -75,6 +89,8 @@ def read_model(name: str) -> tuple[Model, Any]:
     values = yaml.safe_load(path.read_text())
     if not isinstance(values, dict):
         raise ConfigError(f"{path}: found {type(values).__name__}, expected keys and values")
+    for change in changes:
+        _put(values, change)
     chosen = values.pop("model", USUAL)
     if chosen not in MODELS:
         raise ConfigError(f"{path}: unknown model {chosen!r}; expected one of {', '.join(MODELS)}")
@@ -84,7 +100,7 @@ def read_model(name: str) -> tuple[Model, Any]:
 
 def run(args: argparse.Namespace) -> int:
     """Train; returns 0."""
-    model, settings = read_model(args.config)
+    model, settings = read_model(args.config, args.set)
     for name in ("steps", "epochs"):
         if getattr(args, name):
             settings = _with(settings, name, getattr(args, name))
@@ -119,6 +135,23 @@ def run(args: argparse.Namespace) -> int:
     if isinstance(best, ModelCheckpoint) and best.monitor and best.best_model_score is not None:
         print(f"best {best.monitor} {float(best.best_model_score):.4g}: {best.best_model_path}")
     return 0
+
+
+def _put(values: dict[str, Any], change: str) -> None:
+    """Give a key of a configuration the value that KEY=VALUE names."""
+    keys, equals, value = change.partition("=")
+    *outer, last = keys.split(".")
+    for key in outer:
+        values = values.setdefault(key, {})
+        if not isinstance(values, dict):
+            raise ConfigError(f"--set {change}: {key} is {values!r} and has no inner keys")
+    try:
+        found = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"--set {change}: {value!r} is no YAML value") from error
+    if not equals or not last:
+        raise ConfigError(f"--set {change}: expected KEY=VALUE, as in seed=1")
+    values[last] = found
 
 
 def _with(settings: Any, name: str, value: int) -> Any:

@@ -31,7 +31,7 @@ from training.methods.image_resynthesis.segmentation_training import (
     SegmentationSettings,
     SegmentationTraining,
 )
-from training.methods.obsnet.light_start import imagenet_weights, load_weights
+from training.methods.obsnet.light_start import load_weights
 from training.methods.obsnet.paper_training import (
     PaperObserver,
     PaperObserverSettings,
@@ -39,6 +39,7 @@ from training.methods.obsnet.paper_training import (
     PaperSegmentationSettings,
 )
 from training.methods.obsnet.training import LightObsNet, ObsNetSettings
+from training.weights.imagenet import imagenet_weights
 
 BestOf = PaperSegmentationSettings | PaperObserverSettings | LightDiscrepancySettings
 LeastLossOf = SegmentationSettings | DiscrepancyNetworkSettings | RoadAutoencoderSettings

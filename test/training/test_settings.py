@@ -25,6 +25,8 @@ TRAINED = {
     "obsnet_segnet": PaperObserverSettings,
     "obsnet_segnet_camvid_segmentation": PaperSegmentationSettings,
     "obsnet_segnet_half_camvid_segmentation": PaperSegmentationSettings,
+    "obsnet_pyramid": PaperObserverSettings,
+    "obsnet_pyramid_camvid_segmentation": PaperSegmentationSettings,
     "resynthesis_lite_generator": GeneratorSettings,
     "resynthesis_lite_discrepancy": LightDiscrepancySettings,
     "resynthesis_bayes_segnet": SegmentationSettings,
@@ -41,7 +43,7 @@ def test_every_shipped_configuration_is_read(config: str) -> None:
 
 
 def test_the_observers_and_their_segmentations_fit_together() -> None:
-    for size in ("segnet", "segnet_half"):
+    for size in ("segnet", "segnet_half", "pyramid"):
         below = read_config(f"obsnet_{size}_camvid_segmentation")
         above = read_config(f"obsnet_{size}_camvid")
         assert (below.width, below.family, below.views.size) == (
@@ -72,3 +74,26 @@ def test_mistakes_are_named(text: str, message: str, tmp_path: Path) -> None:
     file.write_text(text)
     with pytest.raises(ConfigError, match=message):
         read_model(str(file))
+
+
+def test_a_key_of_a_configuration_can_be_set() -> None:
+    changes = ["attack=none", "seed=3", "views.batch=2", "epsilon=0.5"]
+    _, settings = read_model("obsnet_pyramid_camvid", changes)
+    found = (settings.attack, settings.seed, settings.views.batch, settings.epsilon)
+    assert found == ("none", 3, 2, 0.5)
+    assert settings.views.size == (192, 256)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("seed", "--set seed: expected KEY=VALUE"),
+        ("=3", "expected KEY=VALUE"),
+        ("colour=red", r"unknown keys \['colour'\]"),
+        ("epochs.last=3", "--set epochs.last=3: epochs is 8 and has no inner keys"),
+        ("attack=[", r"--set attack=\[: '\[' is no YAML value"),
+    ],
+)
+def test_a_key_that_cannot_be_set_is_named(change: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        read_model("obsnet_pyramid_camvid", [change])

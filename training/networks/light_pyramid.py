@@ -6,7 +6,7 @@ with ReLU6, made for int8. Pyramid: Lin et al. (CVPR 2017) with separable convol
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import timm
@@ -42,10 +42,10 @@ class Separable(nn.Sequential):
         )
 
 
-class LightPyramid(nn.Module):
-    """Image float32 [N, 3, H, W] in (x - 127) / 128, H and W multiples of 32 -> see `forward`."""
+class Pyramid(nn.Module):
+    """The layers, without a way through the head."""
 
-    def __init__(self, classes: int = CLASSES) -> None:
+    def __init__(self, outputs: int) -> None:
         super().__init__()
         self.encoder = timm.create_model(
             "tf_efficientnet_lite0", features_only=True, out_indices=(1, 2, 3, 4)
@@ -56,8 +56,36 @@ class LightPyramid(nn.Module):
             Separable(PYRAMID_CHANNELS, PYRAMID_CHANNELS) for _ in ENCODER_CHANNELS
         )
         self.widen = Separable(PYRAMID_CHANNELS, PYRAMID_CHANNELS, dilation=3)
+        self.head = nn.Conv2d(PYRAMID_CHANNELS, outputs, 1)
+
+    def merge(
+        self, levels: Sequence[Tensor], finish: Callable[[int, Tensor], Tensor] = lambda _, m: m
+    ) -> list[Tensor]:
+        """The encoder's maps at strides 4 to 32 -> the pyramid's at strides 32, 16, 8 and 4.
+
+        finish: what is done to each map, by its place, before the next one is made from it.
+        """
+        top = levels[-1]
+        context = self.context(top.mean(dim=(2, 3), keepdim=True))
+        merged = self.refine[3](self.lateral[3](top) + context)
+        pyramid = [finish(0, self.widen(merged) + merged)]
+        for place, level in enumerate((2, 1, 0), start=1):
+            lateral = self.lateral[level](levels[level])
+            raised = functional.interpolate(pyramid[-1], size=lateral.shape[-2:], mode="bilinear")
+            pyramid.append(finish(place, self.refine[level](lateral + raised)))
+        return pyramid
+
+    def load_imagenet_encoder(self, weights: Path) -> None:
+        """Start the encoder from ImageNet: `load_efficientnet_lite0`."""
+        load_efficientnet_lite0(self.encoder, weights)
+
+
+class LightPyramid(Pyramid):
+    """Image float32 [N, 3, H, W] in (x - 127) / 128, H and W multiples of 32 -> see `forward`."""
+
+    def __init__(self, classes: int = CLASSES) -> None:
+        super().__init__(classes)
         self.dropout = nn.Dropout2d(0.1)
-        self.head = nn.Conv2d(PYRAMID_CHANNELS, classes, 1)
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Logits [N, C, H/4, W/4], pyramid [N, 96, H/4, W/4], encoder strides 4 and 8."""
@@ -66,19 +94,8 @@ class LightPyramid(nn.Module):
 
     def decode(self, levels: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """The encoder's maps at strides 4 to 32 -> logits and pyramid, as in `forward`."""
-        top = levels[-1]
-        context = self.context(top.mean(dim=(2, 3), keepdim=True))
-        merged = self.refine[3](self.lateral[3](top) + context)
-        merged = self.widen(merged) + merged
-        for level in (2, 1, 0):
-            lateral = self.lateral[level](levels[level])
-            raised = functional.interpolate(merged, size=lateral.shape[-2:], mode="bilinear")
-            merged = self.refine[level](lateral + raised)
+        merged = self.merge(levels)[-1]
         return self.head(self.dropout(merged)), merged
-
-    def load_imagenet_encoder(self, weights: Path) -> None:
-        """Start the encoder from ImageNet: `load_efficientnet_lite0`."""
-        load_efficientnet_lite0(self.encoder, weights)
 
 
 def load_efficientnet_lite0(encoder: nn.Module, weights: Path) -> None:

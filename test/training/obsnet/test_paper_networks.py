@@ -18,6 +18,8 @@ from training.methods.obsnet.paper_networks import (
     start_segmentation,
     with_indices,
 )
+from training.networks.light_pyramid import LightPyramid
+from training.networks.pyramid_observer import PyramidObserver, PyramidSegmentation
 from training.networks.segnet import SegNet
 from training.networks.segnet_observer import SegNetObserver
 from training.weights import WeightsError
@@ -96,7 +98,7 @@ def test_the_ablations_feed_zeros() -> None:
 def test_what_a_checkpoint_holds_comes_back() -> None:
     assert Networks.of_checkpoint({Networks.KEY: SMALL.as_plain()}) == SMALL
     assert Networks.of_checkpoint({"state_dict": {}}) is None
-    assert set(FAMILIES) == {"segnet", "segnet_small", "deeplabv3plus", "deepwv3plus"}
+    assert set(FAMILIES) == {"segnet", "segnet_small", "deeplabv3plus", "deepwv3plus", "pyramid"}
 
 
 @pytest.mark.parametrize("family", FAMILIES)
@@ -175,3 +177,30 @@ def test_checkpoints_from_before_the_bound_was_a_choice_are_bounded() -> None:
     del told["bounded"]
     kept = Networks.of_checkpoint({Networks.KEY: told})
     assert kept is not None and kept.bounded
+
+
+def test_the_pyramid_segments_as_the_light_one_of_the_same_weights() -> None:
+    torch.manual_seed(0)
+    light, paper = lively(LightPyramid(12)), PyramidSegmentation(12).eval()
+    paper.load_state_dict(light.state_dict())
+    image = torch.randn(1, 3, 64, 96)
+    coarse, pyramid, stride_4, stride_8 = light(image)
+    logits, *taps = paper(image)
+    by_name = dict(zip(paper.taps, taps, strict=True))
+    enlarged = nn.functional.interpolate(coarse, size=(64, 96), mode="bilinear")
+    torch.testing.assert_close(logits, enlarged)
+    torch.testing.assert_close(by_name["pyramid_4"], pyramid)
+    torch.testing.assert_close(by_name["encoder_4"], stride_4)
+    torch.testing.assert_close(by_name["encoder_8"], stride_8)
+
+
+def test_every_tap_moves_the_pyramids_observer() -> None:
+    torch.manual_seed(0)
+    image = torch.randn(1, 3, 64, 96)
+    _, *taps = lively(PyramidSegmentation(12))(image)
+    observer = lively(PyramidObserver())
+    with torch.no_grad():
+        before = observer(image, *taps)
+        for place, tap in enumerate(taps):
+            others = [values if j != place else tap + 1 for j, values in enumerate(taps)]
+            assert not torch.allclose(observer(image, *others), before), observer.reads[1 + place]

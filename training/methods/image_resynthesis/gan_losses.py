@@ -11,10 +11,10 @@ import torchvision
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.methods.obsnet.light_start import imagenet_weights
 from training.networks.light_pyramid import load_efficientnet_lite0
 from training.weights import WeightsError, read_checkpoint
 from training.weights.checkpoint import bare_state_dict
+from training.weights.imagenet import imagenet_weights
 
 Scales = Sequence[Sequence[Tensor]]  # per scale of a discriminator the maps of its layers
 

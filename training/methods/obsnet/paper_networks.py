@@ -16,6 +16,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from training.methods.obsnet.paper_data import PAPER_DATA, PaperData
 from training.networks.deep_wide_resnet import DeepWV3Plus, DeepWV3PlusObserver
 from training.networks.deeplab_v3plus import DeepLabV3Plus, DeepLabV3PlusObserver
+from training.networks.pyramid_observer import PyramidObserver, PyramidSegmentation
 from training.networks.segnet import ENCODER, SegNet, SegNetStages
 from training.networks.segnet_observer import SegNetObserver, SmallSegNetObserver
 from training.weights import WeightsError, read_checkpoint
@@ -27,6 +28,7 @@ FAMILIES = {
     "segnet_small": 1 + SegNet.taps.index("up2"),
     "deeplabv3plus": 1 + DeepLabV3Plus.taps.index("out"),
     "deepwv3plus": 1 + DeepWV3Plus.taps.index("decoder"),
+    "pyramid": 1 + PyramidSegmentation.taps.index("pyramid_4"),
 }
 LAST_BLOCK = 7  # entries of the segmentation's state_dict that the observer does not start from
 SEGMENTATION = "segmentation."  # before a key of the segmentation in a run's checkpoint
@@ -75,6 +77,8 @@ class Networks:
             return DeepLabV3Plus(self.recipe.classes)
         if self.family == "deepwv3plus":
             return DeepWV3Plus(self.recipe.classes)
+        if self.family == "pyramid":
+            return PyramidSegmentation(self.recipe.classes)
         return SegNet(self.recipe.classes, width=self.width)
 
     def observer(self) -> nn.Module:
@@ -84,6 +88,8 @@ class Networks:
             observer = DeepLabV3PlusObserver(self.recipe.classes)
         elif self.family == "deepwv3plus":
             observer = DeepWV3PlusObserver()
+        elif self.family == "pyramid":
+            observer = PyramidObserver()
         elif self.family == "segnet_small":
             observer = SmallSegNetObserver()
         else:

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from training.methods.obsnet.published import Trained
 from training.networks.deep_wide_resnet import DeepWV3Plus, DeepWV3PlusObserver
 from training.networks.deeplab_v3plus import DeepLabV3Plus, DeepLabV3PlusObserver
+from training.networks.pyramid_observer import PyramidObserver, PyramidSegmentation
 from training.networks.segnet import SegNet
 from training.networks.segnet_observer import SegNetObserver, SmallSegNetObserver
 from training.stage import Stage
@@ -92,6 +93,10 @@ class DeepWV3PlusSegmentation(Segmentation):
     outputs: ClassVar[tuple[str, ...]] = _outputs(DeepWV3Plus.taps)
 
 
+class PyramidSegmentationStage(Segmentation):
+    outputs: ClassVar[tuple[str, ...]] = _outputs(PyramidSegmentation.taps)
+
+
 class SegNetObservation(Observation):
     inputs: ClassVar[tuple[str, ...]] = _inputs(SegNetObserver.reads)
 
@@ -108,6 +113,10 @@ class DeepWV3PlusObservation(Observation):
     inputs: ClassVar[tuple[str, ...]] = _inputs(DeepWV3PlusObserver.reads)
 
 
+class PyramidObservation(Observation):
+    inputs: ClassVar[tuple[str, ...]] = _inputs(PyramidObserver.reads)
+
+
 STAGES: dict[type[nn.Module], type[Segmentation] | type[Observation]] = {
     SegNet: SegNetSegmentation,
     SegNetObserver: SegNetObservation,
@@ -116,6 +125,8 @@ STAGES: dict[type[nn.Module], type[Segmentation] | type[Observation]] = {
     DeepLabV3PlusObserver: DeepLabObservation,
     DeepWV3Plus: DeepWV3PlusSegmentation,
     DeepWV3PlusObserver: DeepWV3PlusObservation,
+    PyramidSegmentation: PyramidSegmentationStage,
+    PyramidObserver: PyramidObservation,
 }
 
 

@@ -32,6 +32,8 @@ from training.methods.obsnet.paper_networks import (
     with_indices,
 )
 from training.methods.obsnet.paper_pipeline import Normalisation
+from training.networks.pyramid_observer import PyramidSegmentation
+from training.weights.imagenet import imagenet_weights
 
 NO_ATTACK = "none"
 LIMIT = 3.0  # of attacked values, normalised units
@@ -122,6 +124,8 @@ class PaperSegmentation(lightning.LightningModule):
         self.segmentation = with_indices(settings.networks.segmentation())
         if start is not None:
             start_segmentation(self.segmentation, start)
+        elif isinstance(self.segmentation, PyramidSegmentation):
+            self.segmentation.load_imagenet_encoder(imagenet_weights())
         self.confusion = ConfusionMatrix(len(self.recipe.space.names))
         self.to(memory_format=torch.channels_last)
 
