@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,7 @@ from anomaly_seg_ros.bundle_parts import (
 )
 from anomaly_seg_ros.bundle_writer import write_draft
 from anomaly_seg_ros.bundle_yaml import read_draft
+from anomaly_seg_ros.class_map import ClassMap
 from anomaly_seg_ros.errors import BundleError
 
 __all__ = [
@@ -52,6 +53,7 @@ class Bundle(Description):
     """A checked bundle. Make one with `Bundle.open`, never by hand."""
 
     folder: Path = Path()
+    class_map: ClassMap | None = None  # of `with_classes`; then `classes` are the user's
 
     @classmethod
     def open(cls, name_or_folder: str | Path) -> Bundle:
@@ -73,6 +75,19 @@ class Bundle(Description):
             raise BundleError(f"bundle {folder} has {len(faults)} {noun}:\n{lines}")
         values = {f.name: getattr(description, f.name) for f in fields(description)}
         return cls(folder=folder, **values)
+
+    def with_classes(self, path: str | Path) -> Bundle:
+        """The bundle with a user's own classes: `ClassMap.read`, which says what the file holds.
+
+        Raises BundleError for a file that does not fit.
+        """
+        class_map = ClassMap.read(path, self.network_classes)
+        return replace(self, classes=class_map.classes, class_map=class_map)
+
+    @property
+    def network_classes(self) -> tuple[ClassSpec, ...]:
+        """What the ids in the tensor `labels` mean, whatever classes the user sees."""
+        return self.classes if self.class_map is None else self.class_map.network
 
     def outputs(self) -> dict[str, TensorSpec]:
         """All tensors that any stage makes, in the order they are made."""

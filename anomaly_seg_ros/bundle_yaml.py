@@ -63,7 +63,7 @@ def read_draft(folder: Path, faults: list[str]) -> Draft:
         )
         return draft  # nothing else can be judged by the rules of another version
     draft.input = _input(top.mapping("input"))
-    draft.classes = top.parts("classes", _class)
+    draft.classes = top.parts("classes", read_class)
     draft.stages = top.parts("stages", lambda entry: _stage(entry, folder, draft.files))
     score = top.mapping("score")
     values: dict[str, Any] = {
@@ -99,7 +99,8 @@ def _input(entry: Reader) -> InputSpec | None:
     return InputSpec(height, width, fit, resize, antialias)
 
 
-def _class(entry: Reader) -> ClassSpec | None:
+def read_class(entry: Reader) -> ClassSpec | None:
+    """A class of a list of classes."""
     number = entry.whole("id", 0, NOT_LOOKED - 1)
     name = entry.text("name")
     color = entry.checked("color", "three whole numbers 0 to 255 (RGB)", _is_color)

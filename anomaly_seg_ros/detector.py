@@ -36,7 +36,7 @@ class Detection:
     be the backend's arrays of this run; they are never reused by a later run.
     """
 
-    labels: np.ndarray | None  # uint8 [H, W], class ids; 255 where the network did not look
+    labels: np.ndarray | None  # uint8 [H, W], ids of bundle.classes; 255 where it did not look
     score: np.ndarray | None  # float32 [H, W], higher = more anomalous; NaN where it did not look
     mask: np.ndarray | None  # uint8 [H, W], 0 or 255
     extras: dict[str, np.ndarray]  # by name
@@ -89,7 +89,7 @@ class Detector:
             self.threshold = threshold
         self._region = None if region is None else _used_pixels(region)
         self._drivable = np.zeros(256, np.uint8)  # 1 at the ids of drivable classes
-        self._drivable[[entry.id for entry in self.bundle.classes if entry.drivable]] = 1
+        self._drivable[[entry.id for entry in self.bundle.network_classes if entry.drivable]] = 1
         self._fittings: dict[tuple[int, int], Fitting] = {}
         self.runner: Runner = load_runner(self.bundle, backend, device, precision, threads)
 
@@ -218,7 +218,10 @@ class Detector:
         """Labels, score and mask at camera size, None where not wanted."""
         maps: dict[str, np.ndarray | None] = dict.fromkeys(MAPS)
         if "labels" in wanted:
-            maps["labels"] = fitting.restore(arrays["labels"], nearest=True, fill=NOT_LOOKED)
+            labels, own = arrays["labels"], self.bundle.class_map
+            if own is not None:
+                labels = cv2.LUT(labels, own.table)
+            maps["labels"] = fitting.restore(labels, nearest=True, fill=NOT_LOOKED)
         if "score" in wanted or "mask" in wanted:
             self._check_finite("score", arrays["score"])
             score = fitting.restore(arrays["score"], nearest=False, fill=np.nan)

@@ -101,7 +101,9 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--limit", type=positive_int, default=None, metavar="N", help="stop after N frames"
     )
-    parser.set_defaults(handler=run, threshold=None, interrupted="nothing was written.")
+    parser.set_defaults(
+        handler=run, threshold=None, class_map=None, interrupted="nothing was written."
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from anomaly_seg_ros.detector import Detector
+    from anomaly_seg_ros.replay.evaluation import EvaluateOptions
 
 INPUT_HELP = (
     "image, folder of images, video, ROS 2 bag (folder, .mcap, .db3), ROS 1 .bag, or"
@@ -62,6 +63,13 @@ def add_detector_options(parser: argparse.ArgumentParser) -> None:
         help="where the mask looks (default: as the operating point says)",
     )
     group.add_argument(
+        "--class-map",
+        type=Path,
+        default=None,
+        metavar="YAML",
+        help="your own classes in place of the network's, see docs/ros_interface.md",
+    )
+    group.add_argument(
         "--region",
         type=Path,
         default=None,
@@ -70,13 +78,74 @@ def add_detector_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_label_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
+    """--labels, how they pair and what their values mean."""
+    parser.add_argument(
+        "--labels",
+        required=required,
+        default=None,
+        metavar="DIR_OR_TOPIC",
+        help='folder of label pictures, label topic of the bag, or "scenes" for drawn scenes',
+    )
+    parser.add_argument(
+        "--pair",
+        choices=("auto", "stem", "number", "order", "stamp"),
+        default="auto",
+        help="how label files and frames belong together (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--label-suffix",
+        default="",
+        metavar="TEXT",
+        help="what label stems have after the image's stem, for example _labels",
+    )
+    parser.add_argument(
+        "--map",
+        default=None,
+        metavar="V:M,...",
+        help='meaning of other label values: "12:1,11:255,*:0"',
+    )
+    parser.add_argument(
+        "--resize-labels",
+        action="store_true",
+        help="fit labels of another size than their frame (nearest), and say so",
+    )
+    parser.add_argument(
+        "--exact",
+        action="store_true",
+        help="keep every score (4 bytes a labelled pixel) instead of bins with stated errors",
+    )
+
+
+def label_topics(args: argparse.Namespace) -> tuple[str, ...]:
+    """The topics that hold labels: image topics too, but not the camera's."""
+    if not args.labels or Path(args.labels).is_dir():
+        return ()
+    return args.labels, f"/{args.labels}"
+
+
+def evaluate_options(args: argparse.Namespace) -> EvaluateOptions:
+    """What the options of add_label_options, --limit and --region say. Raises ReplayError."""
+    from anomaly_seg_ros.replay.evaluation import EvaluateOptions
+    from anomaly_seg_ros.replay.labels import LabelMap
+
+    return EvaluateOptions(
+        limit=args.limit,
+        resize_labels=args.resize_labels,
+        exact=args.exact,
+        region=str(args.region or ""),
+        label_map=LabelMap.parse(args.map) if args.map else LabelMap(),
+    )
+
+
 def open_detector(args: argparse.Namespace) -> Detector:
     """The detector that the options of add_detector_options describe. Raises AnomalySegError."""
-    from anomaly_seg_ros.bundle import DEFAULT_BUNDLE
+    from anomaly_seg_ros.bundle import DEFAULT_BUNDLE, Bundle
     from anomaly_seg_ros.detector import Detector
 
+    bundle = Bundle.open(args.bundle or DEFAULT_BUNDLE)
     return Detector(
-        args.bundle or DEFAULT_BUNDLE,
+        bundle.with_classes(args.class_map) if args.class_map else bundle,
         args.backend,
         args.operating_point,
         region=args.region,

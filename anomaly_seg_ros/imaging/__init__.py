@@ -11,6 +11,7 @@ from anomaly_seg_ros.imaging.encodings import (
 from anomaly_seg_ros.imaging.fitting import Fitting
 from anomaly_seg_ros.imaging.overlay import OverlayStyle, draw_overlay
 from anomaly_seg_ros.imaging.panels import draw_panels
+from anomaly_seg_ros.imaging.shrinking import shrink_map
 
 __all__ = [
     "SUPPORTED_ENCODINGS",
@@ -23,5 +24,6 @@ __all__ = [
     "fill_image",
     "message_to_map",
     "message_to_rgb",
+    "shrink_map",
     "to_rgb",
 ]

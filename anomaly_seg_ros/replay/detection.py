@@ -82,6 +82,7 @@ def run_settings(
     point = detector.operating_point
     info = detector.runner.describe()
     form = options.score
+    class_map = detector.bundle.class_map
     return {
         "input": source.describe().identity,
         "bundle": detector.bundle.name,
@@ -93,6 +94,7 @@ def run_settings(
         "focus": point.focus,
         "min_region": point.min_region,
         "region": region,
+        "class_map": class_map.identity if class_map else "",
         "every": options.every,
         "score_format": form.kind,
         "score_range": [form.low, form.high] if form.kind == "png16" else None,
