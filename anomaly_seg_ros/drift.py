@@ -104,26 +104,22 @@ class DriftMonitor:
         return float(np.sum((now - self._then) * np.log(now / self._then)))
 
 
-class WatchedRunner(Runner):
-    """A runner that watches for drift in every run that makes the score anyway.
-
-    Runs for labels alone, which make no score, are not seen: nothing is computed for the sake of
-    the comparison.
-    """
+class DriftWatch:
+    """The drift of one camera, and why nothing is compared where that is so."""
 
     def __init__(
-        self,
-        runner: Runner,
-        reference: Sequence[float],
-        window: int = WINDOW,
-        limit: float = LIMIT,
+        self, reference: Sequence[float], window: int = WINDOW, limit: float = LIMIT
     ) -> None:
         """reference: the bundle's quantiles; where they are none, `drift().note` says so. limit 0:
         nothing is compared."""
-        self._runner = runner
         fault = reference_fault(reference)
         self._note = f"no reference: {fault}" if fault else "" if limit > 0 else "off"
         self._monitor = None if self._note else DriftMonitor(reference, window, limit)
+
+    def update(self, score: np.ndarray) -> None:
+        """Add a frame's scores, float32 [h, w]; one that is not finite is passed over."""
+        if self._monitor and np.isfinite(score).all():  # else the detector refuses the frame
+            self._monitor.update(score)
 
     def drift(self) -> Drift:
         """The state after the last frame."""
@@ -134,12 +130,23 @@ class WatchedRunner(Runner):
         if self._monitor:
             self._monitor.reset()
 
+
+class WatchedRunner(Runner):
+    """A runner that watches for drift in every run that makes the score anyway.
+
+    `watches` belong to the images of the next run, in their order. Runs for labels alone, which
+    make no score, are not seen: nothing is computed for the sake of the comparison.
+    """
+
+    def __init__(self, runner: Runner) -> None:
+        self._runner = runner
+        self.watches: Sequence[DriftWatch] = ()
+
     def run(self, image: np.ndarray, wanted: Sequence[str]) -> RunResult:
         result = self._runner.run(image, wanted)
-        if self._monitor:
-            for score in result.arrays.get("score", ()):
-                if np.isfinite(score).all():  # else the detector refuses the frame
-                    self._monitor.update(score)
+        if "score" in result.arrays:
+            for watch, score in zip(self.watches, result.arrays["score"], strict=True):
+                watch.update(score)
         return result
 
     def warmup(self, runs: int = 2) -> float:

@@ -7,10 +7,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny_bundle import write_tiny_bundle
+from tiny_bundle import ANOMALY_COLOR, CLASS_COLORS, write_tiny_bundle
 
 from anomaly_seg_ros.detector import Detector
-from anomaly_seg_ros.drift import Drift, DriftMonitor, WatchedRunner, reference_fault
+from anomaly_seg_ros.drift import (
+    Drift,
+    DriftMonitor,
+    DriftWatch,
+    WatchedRunner,
+    reference_fault,
+)
 from anomaly_seg_ros.errors import MetricError
 from anomaly_seg_ros.score_quantiles import QUANTILE_LEVELS
 
@@ -112,15 +118,27 @@ def detector(tmp_path: Path) -> Detector:
 
 
 def test_only_runs_that_make_the_score_are_looked_at(detector: Detector) -> None:
-    watch = detector.runner = WatchedRunner(detector.runner, EVEN, window=100)
+    watch, runner = DriftWatch(EVEN, window=100), WatchedRunner(detector.runner)
+    detector.runner, runner.watches = runner, [watch]
     image = np.zeros((64, 128, 3), np.uint8)
     detector.detect(image, wanted=("labels",))
     assert watch.drift().frames == 0
-    detector.detect([image, image], wanted=("mask",))
-    assert watch.drift().frames == 2
+    detector.detect(image, wanted=("mask",))
+    assert watch.drift().frames == 1
     assert detector.detect(image, wanted=("score",))[0].score is not None
     watch.reset()
     assert watch.drift().frames == 0
+
+
+def test_each_image_of_a_batch_has_a_watch_of_its_own(detector: Detector) -> None:
+    front, rear = DriftWatch(EVEN, window=1), DriftWatch(EVEN, window=1)
+    runner = detector.runner = WatchedRunner(detector.runner)
+    runner.watches = [front, rear]
+    known = np.full((64, 128, 3), CLASS_COLORS[0], np.uint8)
+    unknown = np.full((64, 128, 3), ANOMALY_COLOR, np.uint8)
+    detector.detect([known, unknown], wanted=("score",))
+    low, high = front.drift().rank, rear.drift().rank
+    assert low is not None and high is not None and low < 0.1 < 0.9 < high
 
 
 def test_a_frame_that_the_detector_refuses_does_not_count(detector: Detector) -> None:
@@ -132,15 +150,15 @@ def test_a_frame_that_the_detector_refuses_does_not_count(detector: Detector) ->
         return replace(result, arrays={"score": np.full_like(result.arrays["score"], np.nan)})
 
     inner.run = overflowing  # type: ignore[assignment, method-assign]
-    watch = WatchedRunner(inner, EVEN)
-    watch.run(np.zeros((1, 64, 128, 3), np.uint8), ("score",))
+    runner, watch = WatchedRunner(inner), DriftWatch(EVEN)
+    runner.watches = [watch]
+    runner.run(np.zeros((1, 64, 128, 3), np.uint8), ("score",))
     assert watch.drift().frames == 0
 
 
-def test_without_a_reference_or_a_limit_the_runner_runs_and_says_why(detector: Detector) -> None:
-    image = np.zeros((1, 64, 128, 3), np.uint8)
+def test_without_a_reference_or_a_limit_a_watch_says_why() -> None:
     for reference, limit, note in (((), 0.25, "no reference: "), (EVEN, 0.0, "off")):
-        watch = WatchedRunner(detector.runner, reference, limit=limit)
-        assert "score" in watch.run(image, ("score",)).arrays
+        watch = DriftWatch(reference, limit=limit)
+        watch.update(np.zeros((4, 4), np.float32))
         watch.reset()
         assert watch.drift().note.startswith(note) and watch.drift().frames == 0

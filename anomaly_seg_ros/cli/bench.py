@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 EPILOG = """examples:
   anomaly-seg bench engine                 fit, stages and finish in this process
   anomaly-seg bench node                   camera message in to mask message out, over DDS
+  anomaly-seg bench node --cameras 3       one process for three cameras against three processes
 """
 ENGINE_EPILOG = """Frames of a drawn road go through the Detector one at a time, as fast as it
 can. Printed are wall-clock percentiles of each step, CPU time per frame and memory; upload and

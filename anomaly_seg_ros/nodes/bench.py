@@ -12,7 +12,7 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,6 +75,7 @@ class NodeReport:
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `anomaly-seg bench node`."""
     from anomaly_seg_ros.cli.bench import camera_size  # which imports this module in turn
+    from anomaly_seg_ros.cli.options import positive_int
 
     parser.add_argument("--bundle", default=DEFAULT_BUNDLE, help="shipped bundle or folder")
     parser.add_argument("--backend", default="auto", help="auto or a backend's name")
@@ -100,17 +101,32 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="TOPIC",
         help=f"what is subscribed, of {', '.join(OUTPUTS)} (default: anomaly_mask)",
     )
+    parser.add_argument(
+        "--cameras",
+        type=positive_int,
+        default=1,
+        metavar="N",
+        help="send N cameras at the same moments, to one process and then to N processes of one "
+        "camera each (default: 1)",
+    )
     parser.add_argument("--json", type=Path, default=None, metavar="FILE", help="numbers as JSON")
 
 
 def run_node_bench(args: argparse.Namespace) -> int:
     """Measure and print; 0 when done. Raises NodeError when the node does not start or dies."""
+    from anomaly_seg_ros.nodes.cameras_bench import CamerasReport, cameras_table, measure_cameras
+
     _check(args)
     require_ros()
     with tempfile.TemporaryDirectory(prefix="anomaly_seg_bench_") as scratch:
-        os.environ.update(private_ros_environment(Path(scratch)))
-        report = _measure(args, Path(scratch))
-    print(table(report))
+        os.environ.update(private_ros_environment(Path(scratch), 2 * args.cameras))
+        report: NodeReport | CamerasReport
+        if args.cameras > 1:
+            report = measure_cameras(args, Path(scratch))
+            print(cameras_table(report))
+        else:
+            report = _measure(args, Path(scratch))
+            print(table(report))
     if args.json is not None:
         args.json.write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
     return 0
@@ -128,12 +144,7 @@ def _measure(args: argparse.Namespace, scratch: Path) -> NodeReport:
     from anomaly_seg_ros.nodes.camera_stand_in import CameraStandIn
     from anomaly_seg_ros.nodes.node_process import detector_process
 
-    parameters = {
-        "bundle": args.bundle,
-        "backend": args.backend,
-        "threads": args.threads,
-        "image_transport": "compressed" if args.compressed else "raw",
-    }
+    parameters = node_parameters(args)
     log = scratch / "detector.log"
     first = args.outputs[0]
     arrivals: dict[tuple[int, int], float] = {}
@@ -148,9 +159,9 @@ def _measure(args: argparse.Namespace, scratch: Path) -> NodeReport:
             args.outputs, process.check, compressed=args.compressed, on_output=received
         ) as camera,
     ):
-        messages = _messages(args, camera)
+        messages = scene_messages(args, camera, scene_images(args))
         camera.wait_until_active()
-        _stream(camera, messages, args.rate, WARMUP_SECONDS, "warming up")
+        stream(camera, messages, args.rate, WARMUP_SECONDS, "warming up")
         if not arrivals:
             raise NodeError(
                 f"no mask came back in {WARMUP_SECONDS:.0f} s; the node's last lines:\n"
@@ -159,16 +170,33 @@ def _measure(args: argparse.Namespace, scratch: Path) -> NodeReport:
         camera.spin_until(lambda: False, time.perf_counter() + STRAGGLERS)
         camera.reset_statistics()
         arrivals.clear()
-        sent = _stream(camera, messages, args.rate, args.seconds, "measuring")
+        sent = stream(camera, messages, args.rate, args.seconds, "measuring")
         camera.spin_until(lambda: len(arrivals) == len(sent), time.perf_counter() + STRAGGLERS)
         camera.fresh_diagnostics()
         values = camera.fresh_diagnostics()  # the second was written after the last frame
     return _report(args, sent, arrivals, values)
 
 
-def _messages(args: argparse.Namespace, camera: CameraStandIn) -> list[Any]:
+def node_parameters(args: argparse.Namespace) -> dict[str, object]:
+    """The parameters of the detector that the arguments ask for."""
+    return {
+        "bundle": args.bundle,
+        "backend": args.backend,
+        "threads": args.threads,
+        "image_transport": "compressed" if args.compressed else "raw",
+    }
+
+
+def scene_images(args: argparse.Namespace) -> list[np.ndarray]:
+    """What the camera sees, uint8 [H, W, 3] RGB."""
     road = RoadSequence(seed=7, size=args.size, frames_per_second=args.rate)
-    images = (road.frame(index).image for index in range(SCENE_FRAMES))
+    return [road.frame(index).image for index in range(SCENE_FRAMES)]
+
+
+def scene_messages(
+    args: argparse.Namespace, camera: CameraStandIn, images: Sequence[np.ndarray]
+) -> list[Any]:
+    """The images as messages of this camera, without stamps."""
     if args.compressed:
         return [camera.message(image) for image in images]
     return [
@@ -177,7 +205,7 @@ def _messages(args: argparse.Namespace, camera: CameraStandIn) -> list[Any]:
     ]
 
 
-def _stream(
+def stream(
     camera: CameraStandIn, messages: list[Any], rate: float, seconds: float, title: str
 ) -> dict[tuple[int, int], float]:
     """Send at a steady rate, in turn; stamp -> when it was sent (perf_counter)."""
@@ -202,17 +230,15 @@ def _report(
     way = spread(latencies)
     to_node, in_node = _spread_of(values, "input age"), _spread_of(values, "latency")
     dropped = {cause: int(values[f"dropped: {cause}"]) for cause in DROP_CAUSES}
-    transport = "jpeg" if args.compressed else args.encoding
     engine, own = float(values["cpu engine ms/frame"]), float(values["cpu own ms/frame"])
     return NodeReport(
-        engine=f"{values['bundle']} on {values['backend']} {values['engine version']}, "
-        f"{values['device']}, {values['precision']}, {values['threads']} threads",
-        camera=f"{args.size[1]}x{args.size[0]} {transport}",
+        engine=engine_text(values),
+        camera=camera_text(args),
         outputs=tuple(args.outputs),
         seconds=args.seconds,
         rate_asked=args.rate,
-        rate_sent=_rate(sorted(sent.values())),
-        rate_received=_rate(moments),
+        rate_sent=event_rate(sorted(sent.values())),
+        rate_received=event_rate(moments),
         sent=len(sent),
         received=len(latencies),
         dropped=dropped,
@@ -236,13 +262,26 @@ def _report(
     )
 
 
+def engine_text(values: Mapping[str, str]) -> str:
+    """What runs, by the diagnostics of the node."""
+    return (
+        f"{values['bundle']} on {values['backend']} {values['engine version']}, "
+        f"{values['device']}, {values['precision']}, {values['threads']} threads"
+    )
+
+
+def camera_text(args: argparse.Namespace) -> str:
+    """What the camera sends."""
+    return f"{args.size[1]}x{args.size[0]} {'jpeg' if args.compressed else args.encoding}"
+
+
 def _spread_of(values: Mapping[str, str], name: str) -> Spread | None:
     if f"{name} p50 ms" not in values:
         return None
     return Spread(float(values[f"{name} p50 ms"]), float(values[f"{name} p95 ms"]))
 
 
-def _rate(moments: list[float]) -> float:
+def event_rate(moments: list[float]) -> float:
     """Events per second between the first and the last."""
     return (len(moments) - 1) / (moments[-1] - moments[0]) if len(moments) > 1 else 0.0
 

@@ -1,15 +1,16 @@
 """The detector as a ROS 2 lifecycle node: camera images in, masks, score and overlay out.
 
-No algorithm lives here: Detector does the work, on one worker thread. The executor's thread only
-receives, so that parameters and services answer while the engine is busy.
+No algorithm lives here: Detector does the work, on one worker thread, for one camera or several.
+The executor's thread only receives, so that parameters and services answer while the engine is
+busy.
 """
 
 from __future__ import annotations
 
-import math
 import time
 import traceback
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import cv2
@@ -18,42 +19,37 @@ from rcl_interfaces.msg import SetParametersResult
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter
-from rclpy.subscription import Subscription
 from std_srvs.srv import SetBool, Trigger
 
 from anomaly_seg_ros.bundle import Bundle
 from anomaly_seg_ros.detector import Detector
 from anomaly_seg_ros.drift import WatchedRunner
 from anomaly_seg_ros.errors import AnomalySegError, NodeError
-from anomaly_seg_ros.nodes import statistics
-from anomaly_seg_ros.nodes.diagnostics import DetectorState, detector_status, diagnostic_array
+from anomaly_seg_ros.nodes.camera import Arrival, Camera
+from anomaly_seg_ros.nodes.diagnostics import NodeState, diagnostic_array, statuses
 from anomaly_seg_ros.nodes.engine_setup import EngineProgress, RosLog, open_detector
 from anomaly_seg_ros.nodes.mailbox import Mailbox
 from anomaly_seg_ros.nodes.main_loop import run_node
-from anomaly_seg_ros.nodes.outputs import DetectorOutputs
+from anomaly_seg_ros.nodes.outputs import LabelOutputs
 from anomaly_seg_ros.nodes.parameters import (
     DETECTOR_PARAMETERS,
     declare,
     fault_in,
-    overlay_style,
     parameter_help,
     values,
 )
 from anomaly_seg_ros.nodes.process_cost import thread_ids
-from anomaly_seg_ros.nodes.region_outputs import region_settings
-from anomaly_seg_ros.nodes.reports import FaultReports
-from anomaly_seg_ros.nodes.statistics import FrameStatistics, Snapshot
-from anomaly_seg_ros.nodes.subscription import input_topic, silence_cause, subscribe
-from anomaly_seg_ros.nodes.worker import Arrival, MeteredRunner, Settings, Worker, apply
+from anomaly_seg_ros.nodes.settings import Settings, apply, settings_from
+from anomaly_seg_ros.nodes.topics import checked_names
+from anomaly_seg_ros.nodes.worker import MeteredRunner, Worker
 
 DIAGNOSTICS_PERIOD = 1.0  # seconds
-SILENCE_REPEAT = 30.0  # seconds between two warnings of the same cause
-QUEUE_PATIENCE = 0.1  # seconds between two looks at a full queue
 STEADY = Clock(clock_type=ClockType.STEADY_TIME)  # timers run even when /clock stands still
 
 
 class DetectorNode(LifecycleNode):
     """`image` in; `~/anomaly_mask`, `~/anomaly_score` and the other image topics of outputs.py out.
+    With several cameras `CAMERA/image` in and `~/CAMERA/anomaly_mask` and the others out.
 
     configure opens bundle and engine (and builds the engine where it has to be built first: a
     shutdown of ROS cancels that), activate subscribes, deactivate unsubscribes, cleanup frees.
@@ -64,25 +60,23 @@ class DetectorNode(LifecycleNode):
     def __init__(self, **node_options: Any) -> None:
         self._detector: Detector | None = None
         self._meter: MeteredRunner | None = None
-        self._watch: WatchedRunner | None = None
+        self._watched: WatchedRunner | None = None
         self._engine_threads: frozenset[int] = frozenset()
-        self._outputs: DetectorOutputs | None = None
+        self._cameras: list[Camera] = []
+        self._labels: LabelOutputs | None = None
         self._worker: Worker | None = None
-        self._subscription: Subscription | None = None
         self._enabled = True
         self._fault = ""
-        self._counts = FrameStatistics()
-        self._last_snapshot: Snapshot | None = None
-        self._silence_told = ("", -math.inf)  # the cause and when
         self._log_bridge: RosLog | None = None
         # rclpy destroys a node whose construction fails: what that needs is set above.
         super().__init__("detector", **node_options)
         declare(self, DETECTOR_PARAMETERS)
-        self._faults = FaultReports(self.get_logger().error)
         self._log_bridge = RosLog(self.get_logger())
         self._building = EngineProgress(
             self.get_logger().info, self._on_diagnostics, self.context.ok
         )
+        with suppress(NodeError):  # the configure step fails with it
+            self._cameras = self._named_cameras()
 
         self.add_on_set_parameters_callback(self._check_parameters)
         if hasattr(self, "add_post_set_parameters_callback"):
@@ -101,11 +95,11 @@ class DetectorNode(LifecycleNode):
         return self._attempt("configure", self._configure)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Start the worker and subscribe to the camera."""
+        """Start the worker and subscribe to the cameras."""
         return self._attempt("activate", self._activate)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Unsubscribe and let the frame in work finish."""
+        """Unsubscribe and let the frames in work finish."""
         return self._attempt("deactivate", self._deactivate)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -136,33 +130,30 @@ class DetectorNode(LifecycleNode):
 
     def _configure(self) -> None:
         log, given = self.get_logger().info, values(self, DETECTOR_PARAMETERS)
+        self._cameras = self._cameras or self._named_cameras()
         cv2.setNumThreads(1)  # resizing is short; OpenCV's pool would fight with the engine's
         start = time.perf_counter()
         log(f"configure 1/3: opening bundle {given['bundle']}")
         bundle = Bundle.open(given["bundle"])
-        settings = self._settings(bundle)
+        settings = settings_from(given, bundle)
         log(f"configure 2/3: loading {bundle.method} on backend {given['backend']}")
         threads_before = thread_ids()
         if given["build_engines"]:
             self._building.build(bundle, given)
-        detector = open_detector(bundle, given, settings)
+        detector = self._detector = open_detector(bundle, given, settings)
         try:
             info = detector.runner.describe()
             log(f"configure 3/3: warming up {info.backend} {info.device} {info.precision}")
             per_frame = detector.warmup()
             self._engine_threads = thread_ids() - threads_before
             self._meter = MeteredRunner(detector.runner)
-            self._watch = detector.runner = WatchedRunner(
-                self._meter,
-                bundle.reference_quantiles,
-                given["drift_window"],
-                given["drift_warning"],
-            )
-            self._outputs = DetectorOutputs(self, bundle)
+            self._watched = detector.runner = WatchedRunner(self._meter)
+            self._labels = LabelOutputs(self, bundle)
+            for camera in self._cameras:
+                camera.configure(bundle, given)
         except BaseException:
-            detector.close()
+            self._free()
             raise
-        self._detector = detector
         log(
             f"configured in {time.perf_counter() - start:.1f} s: {bundle.name} on {info.backend} "
             f"{info.version}, {info.device}, {info.precision}, {info.threads} threads, "
@@ -170,42 +161,38 @@ class DetectorNode(LifecycleNode):
         )
 
     def _activate(self) -> None:
-        assert self._detector and self._meter and self._outputs  # the state machine's promise
+        assert self._detector and self._meter and self._watched  # the state machine's promise
         given = values(self, DETECTOR_PARAMETERS)
         keep_all = given["queue_policy"] == "all"
-        settings = self._settings(self._detector.bundle)
+        settings = settings_from(given, self._detector.bundle)
         apply(settings, self._detector)
-        self._counts.restart_silence()
+        mailbox: Mailbox[Camera, Arrival] = Mailbox(self._cameras, given["queue_depth"], keep_all)
         self._worker = Worker(
             detector=self._detector,
             meter=self._meter,
+            watched=self._watched,
             engine_threads=self._engine_threads,
-            outputs=self._outputs,
-            mailbox=Mailbox(given["queue_depth"], keep_all),
+            mailbox=mailbox,
+            max_batch=given["max_batch"],
+            batch_wait=given["batch_wait"],
             settings=settings,
-            counts=self._counts,
-            faults=self._faults,
-            clock=self._seconds,
+            clock=lambda: self.get_clock().now().nanoseconds * 1e-9,
             alive=self.context.ok,
         )
         self._worker.start()
         try:
-            self._subscription = subscribe(
-                self,
-                given["image_transport"],
-                keep_all,
-                self._on_image_queued if keep_all else self._on_image,
-            )
+            for camera in self._cameras:
+                camera.listen(mailbox, keep_all)
         except BaseException:
             self._deactivate()
             raise
         self._publish_labels()
-        self.get_logger().info(f"active: waiting for images on {self._topic()}")
+        topics = ", ".join(camera.topic for camera in self._cameras)
+        self.get_logger().info(f"active: waiting for images on {topics}")
 
     def _deactivate(self) -> None:
-        if self._subscription is not None:
-            self.destroy_subscription(self._subscription)
-            self._subscription = None
+        for camera in self._cameras:
+            camera.unlisten()
         worker, self._worker = self._worker, None
         if worker is not None and not worker.stop():
             raise NodeError(
@@ -214,64 +201,24 @@ class DetectorNode(LifecycleNode):
 
     def _free(self) -> None:
         self._deactivate()
-        if self._outputs is not None:
-            self._outputs.destroy()
-            self._outputs = None
+        for camera in self._cameras:
+            camera.free()
+        if self._labels is not None:
+            self._labels.destroy()
         if self._detector is not None:
             self._detector.close()
-            self._detector = self._meter = self._watch = None
-
-    # -- frames ------------------------------------------------------------------------------------
-
-    def _on_image(self, message: Any) -> None:
-        """Keep the newest message for the worker."""
-        arrival = self._arrived(message)
-        if arrival is not None and self._worker is not None:
-            self._counts.dropped(statistics.REPLACED, self._worker.mailbox.put(arrival))
-
-    def _on_image_queued(self, message: Any) -> None:
-        """Queue the message; while the queue is full the subscription waits with us."""
-        arrival = self._arrived(message)
-        if arrival is None or self._worker is None:
-            return
-        while self.context.ok():
-            if not self._worker.mailbox.put(arrival, QUEUE_PATIENCE):
-                return
-        self._counts.dropped(statistics.QUEUE_FULL)
-
-    def _arrived(self, message: Any) -> Arrival | None:
-        moment = time.perf_counter()
-        stamp = message.header.stamp.sec + message.header.stamp.nanosec * 1e-9
-        self._counts.received(stamp, self._seconds() - stamp)
-        if not self._enabled:
-            self._counts.skipped(statistics.DISABLED)
-            return None
-        return Arrival(message, moment)
+        self._labels = self._detector = self._meter = self._watched = None
 
     # -- parameters and services -------------------------------------------------------------------
 
     def _settings(self, bundle: Bundle, changes: Sequence[Parameter] = ()) -> Settings:
-        """The dynamic parameters. Raises NodeError when the bundle does not know them."""
-        given = values(self, DETECTOR_PARAMETERS, changes)
-        name = given["operating_point"]
-        if name not in bundle.operating_points:
-            known = ", ".join(bundle.operating_points)
-            raise NodeError(
-                f"operating_point is {name!r}, but bundle {bundle.name} has only: {known}"
-            )
-        threshold: float = given["threshold"]
-        never_negative = bundle.score_display[0] >= 0
-        of_the_point = math.isnan(threshold) or (threshold < 0 and never_negative)
-        return Settings(
-            operating_point=name,
-            threshold=None if of_the_point else threshold,
-            focus=given["focus"] or None,
-            max_age=given["max_age"],
-            always_process=given["always_process"],
-            style=overlay_style(given),
-            legend=given["overlay.legend"],
-            regions=region_settings(given),
-        )
+        return settings_from(values(self, DETECTOR_PARAMETERS, changes), bundle)
+
+    def _named_cameras(self) -> list[Camera]:
+        """The cameras of the parameter. Raises NodeError when a name cannot be one."""
+        given = values(self, DETECTOR_PARAMETERS)
+        names = checked_names(given["cameras"])
+        return [Camera(self, name, given["image_transport"]) for name in names]
 
     def _check_parameters(self, changes: Sequence[Parameter]) -> SetParametersResult:
         reason = fault_in(DETECTOR_PARAMETERS, changes)
@@ -291,10 +238,10 @@ class DetectorNode(LifecycleNode):
             self._publish_labels()
 
     def _publish_labels(self) -> None:
-        assert self._detector and self._outputs
+        assert self._detector and self._labels
         settings = self._settings(self._detector.bundle)
         point = self._detector.bundle.operating_points[settings.operating_point]
-        self._outputs.publish_labels(
+        self._labels.publish(
             point,
             point.threshold if settings.threshold is None else settings.threshold,
             settings.focus or point.focus,
@@ -302,22 +249,19 @@ class DetectorNode(LifecycleNode):
         )
 
     def _on_enable(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
-        if request.data and not self._enabled:
-            self._counts.restart_silence()
         self._enabled = request.data
+        for camera in self._cameras:
+            camera.enable(request.data)
         response.success = True
         response.message = "enabled" if request.data else "disabled: images are ignored"
         self.get_logger().info(response.message)
         return response
 
     def _on_reset(self, request: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        self._counts.reset()
-        self._faults.reset()
-        self._last_snapshot = None
+        for camera in self._cameras:
+            camera.reset()
         if self._worker is not None and self._worker.ledger is not None:
             self._worker.ledger.reset()
-        if self._watch is not None:
-            self._watch.reset()
         response.success, response.message = True, "statistics start at zero"
         return response
 
@@ -329,47 +273,28 @@ class DetectorNode(LifecycleNode):
             self.trigger_activate()
 
     def _on_diagnostics(self) -> None:
-        snapshot = self._counts.snapshot()
         limit = self.get_parameter("silence_warning").value
-        if self._worker is not None and self._enabled and limit and snapshot.silence > limit:
-            self._warn_of_silence(snapshot.silence)
         ledger = self._worker.ledger if self._worker is not None else None
-        state = DetectorState(
+        state = NodeState(
             lifecycle=self._lifecycle_label(),
             enabled=self._enabled,
             fault=self._fault,
             bundle=self.get_parameter("bundle").value,
-            topic=self._topic(),
             runner=self._detector.runner.describe() if self._detector else None,
             cost=ledger.per_frame() if ledger else None,
-            bad_inputs=self._faults.counts(),
             building=self._building.text,
-            drift=self._watch.drift() if self._watch else None,
         )
-        status = detector_status(
-            self.get_fully_qualified_name(), state, snapshot, self._last_snapshot, limit
+        for camera in self._cameras:
+            camera.warn_of_silence(limit)
+        found = statuses(
+            self.get_fully_qualified_name(),
+            state,
+            [camera.observe() for camera in self._cameras],
+            limit,
         )
-        self._last_snapshot = snapshot
-        self._diagnostics.publish(diagnostic_array(self.get_clock().now().to_msg(), status))
-
-    def _warn_of_silence(self, silence: float) -> None:
-        if self._subscription is None:
-            return
-        now = time.perf_counter()
-        transport = self.get_parameter("image_transport").value
-        cause = silence_cause(self, self._subscription, transport)
-        told, at = self._silence_told
-        if cause != told or now - at > SILENCE_REPEAT:
-            self._silence_told = (cause, now)
-            self.get_logger().warning(f"no image for {silence:.0f} s: {cause}")
+        self._diagnostics.publish(diagnostic_array(self.get_clock().now().to_msg(), found))
 
     # -- small things ------------------------------------------------------------------------------
-
-    def _seconds(self) -> float:
-        return self.get_clock().now().nanoseconds * 1e-9
-
-    def _topic(self) -> str:
-        return input_topic(self, self.get_parameter("image_transport").value)
 
     def _lifecycle_label(self) -> str:
         return self._state_machine.current_state[1]
@@ -384,12 +309,14 @@ class DetectorNode(LifecycleNode):
 
 HELP = f"""\
 usage: detector_node [--ros-args -r image:=/my/camera -p bundle:=NAME_OR_FOLDER -p NAME:=VALUE ...]
+       detector_node --ros-args -p "cameras:=[front, rear]" -r front/image:=/cameras/front/image_raw
 
 Marks what does not belong on the road. Subscribes `image` (or `image/compressed`); publishes
 ~/anomaly_mask (mono8, 0 or 255), ~/anomaly_score (32FC1), ~/segmentation (mono8 class ids),
 ~/overlay (rgb8), ~/synthesis (rgb8, with bundles that resynthesise the image), ~/labels_json;
 ~/label_info and ~/regions (boxes of anomalies) where vision_msgs is installed; with `camera_info`
 beside the image also ~/markers for RViz.
+With several cameras: `CAMERA/image`, `CAMERA/camera_info` and ~/CAMERA/anomaly_mask and so on.
 Services: ~/enable (std_srvs/SetBool), ~/reset_statistics (std_srvs/Trigger).
 
 Parameters:

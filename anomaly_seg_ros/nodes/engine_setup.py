@@ -13,7 +13,7 @@ from typing import Any
 from anomaly_seg_ros.backends import BuildStep, BuildWatch, prepare_engines
 from anomaly_seg_ros.bundle import Bundle
 from anomaly_seg_ros.detector import Detector
-from anomaly_seg_ros.nodes.worker import Settings
+from anomaly_seg_ros.nodes.settings import Settings
 
 LOG_PERIOD, SHOW_PERIOD = 5.0, 1.0  # seconds between two lines, between two diagnostics
 PACKAGE_LOG = logging.getLogger("anomaly_seg_ros")

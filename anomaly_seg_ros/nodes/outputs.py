@@ -22,6 +22,7 @@ from anomaly_seg_ros.detector import MAPS, Detection
 from anomaly_seg_ros.imaging.encodings import fill_image
 from anomaly_seg_ros.imaging.overlay import UNLABELLED, OverlayStyle, draw_overlay
 from anomaly_seg_ros.nodes.region_outputs import RegionOutput, RegionOutputs, RegionSettings
+from anomaly_seg_ros.nodes.topics import output_name
 
 RESULT_QOS = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.RELIABLE)
 LATCHED_QOS = QoSProfile(
@@ -63,29 +64,30 @@ def image_outputs(bundle: Bundle) -> tuple[ImageOutput, ...]:
 
 
 class DetectorOutputs:
-    """The publishers of a configured detector. Image sizes follow the camera.
+    """The publishers of one camera of a configured detector. Image sizes follow the camera.
 
     `publish` is called by the worker, everything else by the executor's thread.
     """
 
-    def __init__(self, node: Node, bundle: Bundle) -> None:
+    def __init__(self, node: Node, camera: str, bundle: Bundle) -> None:
         self._node = node
         self._bundle = bundle
         options = QoSOverridingOptions.with_default_policies()
         self._offered = image_outputs(bundle)
         self._images: dict[str, Publisher] = {
             output.topic: node.create_publisher(
-                Image, f"~/{output.topic}", RESULT_QOS, qos_overriding_options=options
+                Image,
+                output_name(camera, output.topic),
+                RESULT_QOS,
+                qos_overriding_options=options,
             )
             for output in self._offered
         }
-        self._labels = node.create_publisher(String, f"~/{LABELS_TOPIC}", LATCHED_QOS)
-        self._label_info, self._make_label_info = self._label_info_publisher()
         self._palette = np.zeros((256, 3), np.uint8)
         for item in bundle.classes:
             self._palette[item.id] = item.color
         self._class_names = {item.id: item.name for item in bundle.classes}
-        self._regions = RegionOutputs(node, self._class_names, RESULT_QOS)
+        self._regions = RegionOutputs(node, camera, self._class_names, RESULT_QOS)
 
     def wanted(self) -> list[Output]:
         """The outputs that someone subscribes to right now, in the order of publication."""
@@ -153,10 +155,24 @@ class DetectorOutputs:
             send(self._images[output.topic], message)
         return seconds, transport
 
-    def publish_labels(
-        self, point: OperatingPoint, threshold: float, focus: str, backend: str
-    ) -> None:
-        """Publish the latched description of classes, score and threshold in force."""
+    def destroy(self) -> None:
+        """Take the publishers down."""
+        self._regions.destroy()
+        for publisher in self._images.values():
+            self._node.destroy_publisher(publisher)
+
+
+class LabelOutputs:
+    """What the numbers in the masks mean: one description for all cameras, latched."""
+
+    def __init__(self, node: Node, bundle: Bundle) -> None:
+        self._node = node
+        self._bundle = bundle
+        self._labels = node.create_publisher(String, f"~/{LABELS_TOPIC}", LATCHED_QOS)
+        self._label_info, self._make_label_info = self._label_info_publisher()
+
+    def publish(self, point: OperatingPoint, threshold: float, focus: str, backend: str) -> None:
+        """Publish the description of classes, score and threshold in force."""
         self._labels.publish(
             String(data=labels_json(self._bundle, point, threshold, focus, backend))
         )
@@ -167,8 +183,7 @@ class DetectorOutputs:
 
     def destroy(self) -> None:
         """Take the publishers down."""
-        self._regions.destroy()
-        for publisher in (*self._images.values(), self._labels, self._label_info):
+        for publisher in (self._labels, self._label_info):
             if publisher is not None:
                 self._node.destroy_publisher(publisher)
 

@@ -25,6 +25,7 @@ from anomaly_seg_ros.nodes.region_messages import (
     marker_array,
     pinhole,
 )
+from anomaly_seg_ros.nodes.topics import info_name, info_topic, output_name
 from anomaly_seg_ros.region_tracking import Persistence, RegionTracker
 from anomaly_seg_ros.regions import Region, find_regions, smallest_area
 
@@ -74,30 +75,34 @@ def region_settings(given: Mapping[str, Any]) -> RegionSettings:
 
 
 class RegionOutputs:
-    """The publishers of regions and the camera_info they need.
+    """The publishers of one camera's regions and the camera_info they need.
 
     `wanted` and `publish` are called by the worker, everything else by the executor's thread.
     """
 
-    def __init__(self, node: Node, class_names: Mapping[int, str], qos: QoSProfile) -> None:
+    def __init__(
+        self, node: Node, camera: str, class_names: Mapping[int, str], qos: QoSProfile
+    ) -> None:
         self._node = node
+        self._camera = camera
         self._class_names = class_names
         self._tracker = RegionTracker()
         self._info: CameraInfo | None = None  # the newest; replaced as a whole
         self._uncalibrated = 0  # frames that needed it and had none
         self._vision_msgs = _vision_msgs()
         self._publishers: dict[RegionOutput, Publisher] = {
-            MARKERS: node.create_publisher(MarkerArray, f"~/{MARKERS.topic}", qos)
+            MARKERS: node.create_publisher(MarkerArray, output_name(camera, MARKERS.topic), qos)
         }
         if self._vision_msgs is not None:
             self._publishers[REGIONS] = node.create_publisher(
-                self._vision_msgs.Detection2DArray, f"~/{REGIONS.topic}", qos
+                self._vision_msgs.Detection2DArray, output_name(camera, REGIONS.topic), qos
             )
         else:
             node.get_logger().info(
-                f"no topic ~/{REGIONS.topic}: vision_msgs is not installed", once=True
+                f"no topic {output_name(camera, REGIONS.topic)}: vision_msgs is not installed",
+                once=True,
             )
-        self._info_topic = info_topic(node)
+        self._info_topic = info_topic(node, camera)
         self._subscription: Subscription = node.create_subscription(
             CameraInfo, self._info_topic, self._on_info, INFO_QOS
         )
@@ -176,21 +181,13 @@ class RegionOutputs:
         if self._uncalibrated == UNCALIBRATED_FRAMES:
             found = "an uncalibrated" if self._info is not None else "no"
             self._node.get_logger().warning(
-                f"{found} CameraInfo on {self._info_topic}: no ~/{MARKERS.topic} and no distances. "
-                "Remap `camera_info` to the topic of the camera's calibration"
+                f"{found} CameraInfo on {self._info_topic}: no "
+                f"{output_name(self._camera, MARKERS.topic)} and no distances. Remap "
+                f"`{info_name(self._camera)}` to the topic of the camera's calibration"
             )
 
     def _on_info(self, message: CameraInfo) -> None:
         self._info = message
-
-
-def info_topic(node: Node) -> str:
-    """`camera_info` where it is remapped, else the one beside the image, as image_transport has it:
-    /front/image_raw -> /front/camera_info."""
-    remapped = node.resolve_topic_name("camera_info")
-    if remapped != node.resolve_topic_name("camera_info", only_expand=True):
-        return remapped
-    return node.resolve_topic_name("image").rsplit("/", 1)[0] + "/camera_info"
 
 
 def _vision_msgs() -> ModuleType | None:

@@ -27,6 +27,7 @@ from anomaly_seg_ros.nodes.environment import (
     profile_environment,
     transport_profile,
 )
+from anomaly_seg_ros.nodes.topics import input_name, input_topic
 
 try:
     from rclpy.event_handler import SubscriptionEventCallbacks
@@ -36,21 +37,15 @@ except ImportError:  # Humble
 TRANSPORTS = {"raw": Image, "compressed": CompressedImage}
 
 
-def input_topic(node: Node, transport: str) -> str:
-    """The topic to subscribe: `image` as remapped, with /compressed behind it where asked."""
-    topic = node.resolve_topic_name("image")
-    return topic if transport == "raw" else f"{topic}/compressed"
-
-
 def subscribe(
-    node: Node, transport: str, keep_all: bool, callback: Callable[[Any], None]
+    node: Node, camera: str, transport: str, keep_all: bool, callback: Callable[[Any], None]
 ) -> Subscription:
-    """Subscribe to the camera: best effort and depth 1, or reliable and everything.
+    """Subscribe to a camera: best effort and depth 1, or reliable and everything.
 
     Overridable by the parameters qos_overrides.TOPIC.subscription.{reliability,history,depth}.
     Raises NodeError when an override is no QoS value.
     """
-    topic = input_topic(node, transport)
+    topic = input_topic(node, camera, transport)
     qos = QoSProfile(
         history=QoSHistoryPolicy.KEEP_ALL if keep_all else QoSHistoryPolicy.KEEP_LAST,
         depth=1,
@@ -87,20 +82,20 @@ def subscribe(
         raise NodeError(f"cannot subscribe to {topic}: {error}{mend}") from error
 
 
-def silence_cause(node: Node, subscription: Subscription, transport: str) -> str:
+def silence_cause(node: Node, camera: str, transport: str, subscription: Subscription) -> str:
     """The likeliest reason why no image arrives, with its mend."""
     topic = subscription.topic_name
     topic = node.resolve_topic_name(topic)
     wanted = f"sensor_msgs/msg/{TRANSPORTS[transport].__name__}"
     publishers = node.get_publishers_info_by_topic(topic)
     if not publishers:
-        return f"nobody publishes on {topic}. {_other_topics(node, topic, wanted)}"
+        return f"nobody publishes on {topic}. {_other_topics(node, camera, topic, wanted)}"
     matching = [info for info in publishers if info.topic_type == wanted]
     if not matching:
         other = "compressed" if transport == "raw" else "raw"
         return (
-            f"{topic} carries {publishers[0].topic_type}, expected {wanted}: remap `image` to an "
-            f"image topic, or set image_transport to {other}"
+            f"{topic} carries {publishers[0].topic_type}, expected {wanted}: remap "
+            f"`{input_name(camera)}` to an image topic, or set image_transport to {other}"
         )
     reliable = subscription.qos_profile.reliability == QoSReliabilityPolicy.RELIABLE
     if reliable and not any(_is_reliable(info) for info in matching):
@@ -118,7 +113,7 @@ def _is_reliable(info: TopicEndpointInfo) -> bool:
     return info.qos_profile.reliability == QoSReliabilityPolicy.RELIABLE
 
 
-def _other_topics(node: Node, topic: str, wanted: str) -> str:
+def _other_topics(node: Node, camera: str, topic: str, wanted: str) -> str:
     found = sorted(
         name
         for name, types in node.get_topic_names_and_types()
@@ -131,7 +126,9 @@ def _other_topics(node: Node, topic: str, wanted: str) -> str:
             f"No other topic carries {wanted} either: does the camera driver run, with the same "
             "ROS_DOMAIN_ID and discovery range?"
         )
-    return f"Images are on {', '.join(found[:5])}: remap `image` to one (image_topic:= at launch)"
+    return f"Images are on {', '.join(found[:5])}: remap `{input_name(camera)}` to one" + (
+        "" if camera else " (image_topic:= at launch)"
+    )
 
 
 def _transport_hint() -> str:

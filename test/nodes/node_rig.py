@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import cv2
 import numpy as np
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.srv import ChangeState
 from rclpy.context import Context
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.parameter import Parameter
+from rclpy.publisher import Publisher
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import Header, String
@@ -22,10 +23,12 @@ from tiny_bundle import ANOMALY_COLOR, CLASS_COLORS
 from anomaly_seg_ros.imaging.encodings import fill_image
 from anomaly_seg_ros.nodes import detector_node
 from anomaly_seg_ros.nodes.diagnostics import status_values
+from anomaly_seg_ros.nodes.statistics import Snapshot
 
 detector_node.DIAGNOSTICS_PERIOD = 0.1  # tests wait for diagnostics often
 PATIENCE = 60.0  # seconds; a machine under load is slow, and nothing here measures time
 TOPIC = "/camera/image"
+Cameras = dict[str, Publisher]  # by the name of the camera
 RELIABLE = QoSReliabilityPolicy.RELIABLE
 LATCHED = QoSProfile(depth=1, reliability=RELIABLE, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
 
@@ -69,6 +72,7 @@ class Rig:
         self._log = ""
         self.diagnostics: dict[str, str] = {}
         self.summary = ""
+        self.statuses: dict[str, DiagnosticStatus] = {}  # of the last diagnostics, by name
         self.peer.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
         self.node = detector_node.DetectorNode(
             context=self.context,
@@ -181,3 +185,31 @@ class Rig:
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         self.summary = message.status[0].message
         self.diagnostics = status_values(message.status[0])
+        self.statuses = {status.name: status for status in message.status}
+
+
+def cameras_of(rig: Rig, names: Iterable[str]) -> Cameras:
+    """A publisher for each camera, once the node listens to all of them."""
+    qos = QoSProfile(depth=100, reliability=RELIABLE)
+    cameras = {name: rig.peer.create_publisher(Image, f"/{name}/image", qos) for name in names}
+    for name, camera in cameras.items():
+        rig.spin_until(lambda: camera.get_subscription_count() == 1, name)  # noqa: B023
+    return cameras
+
+
+def counts(rig: Rig, name: str = "") -> Snapshot:
+    """What happened to the frames of a camera, or of the only one."""
+    (camera,) = (camera for camera in rig.node._cameras if camera.name == name)
+    return camera.counts.snapshot()
+
+
+def send(rig: Rig, camera: Publisher, name: str, picture: np.ndarray, number: int) -> None:
+    """Publish a picture and spin until the node has received it."""
+    before = counts(rig, name).received
+    camera.publish(image_message(picture, number))
+    rig.spin_until(lambda: counts(rig, name).received == before + 1, f"arrival from {name}")
+
+
+def values_of(rig: Rig, camera: str) -> dict[str, str]:
+    """The values of a camera's status in the last diagnostics."""
+    return status_values(rig.statuses[f"/detector: {camera}"])

@@ -99,3 +99,29 @@ def test_the_bench_reports_rate_latency_cost_and_memory(
     assert 50 < numbers["resident_megabytes"] < 1500
     printed = capsys.readouterr().out
     assert "camera message in to mask out" in printed and "of Runner.run" in printed
+
+
+def test_the_bench_of_several_cameras_compares_one_process_with_one_for_each(
+    tiny: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(bench, "WARMUP_SECONDS", 0.5)
+    monkeypatch.setattr(bench, "STRAGGLERS", 0.5)
+    arguments = ["bench", "node", "--bundle", str(tiny), "--size", "120x160", "--cameras", "2"]
+    arguments += ["--seconds", "1", "--rate", "10", "--json", str(tmp_path / "numbers.json")]
+    assert main(arguments) == 0
+    numbers = json.loads((tmp_path / "numbers.json").read_text())
+    assert (numbers["cameras"], numbers["one"]["processes"], numbers["many"]["processes"]) == (
+        2,
+        1,
+        2,
+    )
+    for run in (numbers["one"], numbers["many"]):
+        assert run["sent"] == 20 and 0 < run["received"] <= 20
+        assert 0 < run["p50"] <= run["p95"] and run["masks_per_second"] > 0
+        assert run["cpu_per_mask"] > 0
+    assert numbers["one"]["resident_megabytes"] < numbers["many"]["resident_megabytes"]
+    printed = capsys.readouterr().out
+    assert "2 processes" in printed and "masks per second" in printed

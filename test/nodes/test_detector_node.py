@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from node_rig import Rig, image_message, jpeg_message, road_picture
+from node_rig import Rig, counts, image_message, jpeg_message, road_picture
 from std_srvs.srv import SetBool, Trigger
 
 from anomaly_seg_ros.bundle import Bundle
@@ -139,7 +139,7 @@ def test_the_newest_frame_wins_and_the_others_are_counted(rig: MakeRig) -> None:
     made.spin_until(lambda: len(seen) == 1, "the first frame in work")
     for number in range(2, 7):
         made.camera.publish(image_message(road_picture(), number))
-        made.spin_until(lambda: int(made.node._counts.snapshot().received) == number, "arrival")  # noqa: B023
+        made.spin_until(lambda: counts(made).received == number, "arrival")  # noqa: B023
     gate.release(2)
     made.spin_until(lambda: len(masks) == 2, "two masks")
     made.spin_for(0.1)
@@ -198,7 +198,7 @@ def test_a_camera_of_another_size_than_the_region_fails_frames_not_the_node(
     for number in range(3):
         made.camera.publish(image_message(road_picture(60, 80), number))
         made.spin_until(
-            lambda: made.node._counts.snapshot().dropped["failed"] == number + 1,  # noqa: B023
+            lambda: counts(made).dropped["failed"] == number + 1,  # noqa: B023
             "the failed frame",
         )
     made.camera.publish(image_message(road_picture(), 9))
@@ -220,7 +220,7 @@ def test_an_engine_that_raises_costs_one_frame(rig: MakeRig) -> None:
 
     made.node._detector.detect = sometimes
     made.camera.publish(image_message(road_picture(), 1))
-    made.spin_until(lambda: made.node._counts.snapshot().dropped["failed"] == 1, "the failure")
+    made.spin_until(lambda: counts(made).dropped["failed"] == 1, "the failure")
     made.camera.publish(image_message(road_picture(), 2))
     made.spin_until(lambda: masks, "mask")
     assert masks[0].header.frame_id == "camera_2"
@@ -233,7 +233,7 @@ def test_disabled_the_node_ignores_images_until_enabled(rig: MakeRig) -> None:
     masks = made.read("anomaly_mask")
     assert made.call(SetBool, "enable", SetBool.Request(data=False)).success
     made.camera.publish(image_message(road_picture(), 1))
-    made.spin_until(lambda: made.node._counts.snapshot().skipped["disabled"] == 1, "skipping")
+    made.spin_until(lambda: counts(made).skipped["disabled"] == 1, "skipping")
     assert made.fresh_diagnostics()["enabled"] == "False"
     assert made.summary == "disabled by ~/enable"
     assert made.call(SetBool, "enable", SetBool.Request(data=True)).success
@@ -247,7 +247,7 @@ def test_frames_older_than_max_age_are_dropped_and_counted(rig: MakeRig) -> None
     made.start()
     masks = made.read("anomaly_mask")
     made.camera.publish(image_message(road_picture(), 1))  # stamped in 2023
-    made.spin_until(lambda: made.node._counts.snapshot().dropped["stale"] == 1, "the drop")
+    made.spin_until(lambda: counts(made).dropped["stale"] == 1, "the drop")
     fresh = image_message(road_picture(), 2)
     fresh.header.stamp = made.peer.get_clock().now().to_msg()
     made.camera.publish(fresh)

@@ -14,7 +14,7 @@ from std_srvs.srv import Trigger
 from tiny_bundle import ANOMALY_COLOR, write_tiny_bundle
 
 from anomaly_seg_ros.drift import Drift
-from anomaly_seg_ros.nodes.diagnostics import DetectorState, detector_status, status_values
+from anomaly_seg_ros.nodes.diagnostics import CameraState, NodeState, status_values, statuses
 from anomaly_seg_ros.nodes.statistics import FrameStatistics
 from anomaly_seg_ros.score_quantiles import QUANTILE_LEVELS
 
@@ -22,8 +22,9 @@ MakeRig = Callable[..., Rig]
 
 
 def status_of(drift: Drift | None) -> DiagnosticStatus:
-    state = DetectorState("active", True, "", "tiny", "/camera/image", drift=drift)
-    return detector_status("/detector", state, FrameStatistics().snapshot(), None, 5.0)
+    camera = CameraState("", "/camera/image", FrameStatistics().snapshot(), drift=drift)
+    (status,) = statuses("/detector", NodeState("active", True, "", "tiny"), [camera], 5.0)
+    return status
 
 
 @pytest.mark.parametrize(

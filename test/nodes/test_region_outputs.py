@@ -19,7 +19,7 @@ from visualization_msgs.msg import Marker, MarkerArray
 
 from anomaly_seg_ros.nodes import region_outputs
 from anomaly_seg_ros.nodes.region_messages import FoundRegion
-from anomaly_seg_ros.nodes.region_outputs import info_topic
+from anomaly_seg_ros.nodes.topics import info_topic
 
 MakeRig = Callable[..., Rig]
 BOX = (40, 40, 100, 120)
@@ -43,7 +43,7 @@ def calibrate(rig: Rig) -> None:
     message = CameraInfo(height=120, width=160)
     message.p = [200.0, 0.0, 79.5, 0.0, 0.0, 200.0, 59.5, 0.0, 0.0, 0.0, 1.0, 0.0]
     publisher = rig.peer.create_publisher(CameraInfo, INFO_TOPIC, 1)
-    outputs = rig.node._outputs
+    outputs = rig.node._cameras[0].outputs
     assert outputs is not None
     regions = outputs._regions
 
@@ -206,7 +206,7 @@ def test_calibration_is_looked_for_beside_the_image_or_where_it_is_remapped(
     node = rclpy.create_node(
         "any", namespace="front", context=context, cli_args=["--ros-args", *arguments]
     )
-    found = info_topic(node)
+    found = info_topic(node, "")
     node.destroy_node()
     context.try_shutdown()
     assert found == topic
