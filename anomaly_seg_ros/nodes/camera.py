@@ -14,15 +14,19 @@ from rclpy.subscription import Subscription
 from anomaly_seg_ros.bundle import Bundle
 from anomaly_seg_ros.drift import DriftWatch
 from anomaly_seg_ros.nodes import statistics
+from anomaly_seg_ros.nodes.debug_outputs import DebugOutputs
 from anomaly_seg_ros.nodes.diagnostics import CameraState
+from anomaly_seg_ros.nodes.event_recorder import EventRecorder
 from anomaly_seg_ros.nodes.mailbox import Mailbox
 from anomaly_seg_ros.nodes.outputs import DetectorOutputs
 from anomaly_seg_ros.nodes.reports import FaultReports
 from anomaly_seg_ros.nodes.statistics import FrameStatistics, Snapshot
 from anomaly_seg_ros.nodes.subscription import silence_cause, subscribe
 from anomaly_seg_ros.nodes.topics import input_topic
+from anomaly_seg_ros.replay.bag_reader import header_stamp
 
 SILENCE_REPEAT = 30.0  # seconds between two warnings of the same cause
+STAMP_JUMP = 0.5  # seconds that stamps may go back: images overtake each other on the way
 QUEUE_PATIENCE = 0.1  # seconds between two looks at a full queue
 
 
@@ -43,7 +47,7 @@ class Camera:
     """
 
     def __init__(self, node: Node, name: str, transport: str) -> None:
-        """transport: raw or compressed."""
+        """transport: raw or compressed. May be made before there is anything to serve."""
         self.name = name
         self.topic = input_topic(node, name, transport)
         self.enabled = True
@@ -56,27 +60,39 @@ class Camera:
         self._subscription: Subscription | None = None
         self._mailbox: Mailbox[Camera, Arrival] | None = None
         self._keep_all = False
-        self._keep_all = False
+        self._debug: DebugOutputs | None = None
+        self._recorder: EventRecorder | None = None
+        self._newest_stamp = -math.inf  # seconds
         self._last_snapshot: Snapshot | None = None
         self._silence_told = ("", -math.inf)  # the cause and when
 
-    def configure(self, bundle: Bundle, given: Mapping[str, Any]) -> None:
-        """Offer the bundle's outputs and compare with its reference quantiles."""
-        self.outputs = DetectorOutputs(self._node, self.name, bundle)
+    def configure(self, bundle: Bundle, given: Mapping[str, Any], recorder: EventRecorder) -> None:
+        """Offer the bundle's outputs and compare with its reference quantiles; again for another
+        bundle, while no worker runs."""
+        self._recorder = recorder
+        if self.outputs is None:
+            self.outputs = DetectorOutputs(self._node, self.name, bundle, recorder)
+            self._debug = DebugOutputs(self._node, self.name)
+        else:
+            self.outputs.serve(bundle)
         self.drift = DriftWatch(
             bundle.reference_quantiles, given["drift_window"], given["drift_warning"]
         )
 
     def free(self) -> None:
         """Take the outputs down."""
-        if self.outputs is not None:
-            self.outputs.destroy()
-        self.outputs = self.drift = None
+        for outputs in (self.outputs, self._debug):
+            if outputs is not None:
+                outputs.destroy()
+        self.outputs = self.drift = self._debug = self._recorder = None
 
     def listen(self, mailbox: Mailbox[Camera, Arrival], keep_all: bool) -> None:
-        """Subscribe; images go into the mailbox. Raises NodeError."""
-        self.counts.restart_silence()
+        """Images go into this mailbox from now on; subscribe if need be. Raises NodeError."""
         self._mailbox, self._keep_all = mailbox, keep_all
+        if self._subscription is not None:
+            return
+        self.counts.restart_silence()
+        self._newest_stamp = -math.inf
         self._subscription = subscribe(
             self._node, self.name, self._transport, keep_all, self._on_image
         )
@@ -86,6 +102,16 @@ class Camera:
         if self._subscription is not None:
             self._node.destroy_subscription(self._subscription)
         self._subscription = self._mailbox = None
+
+    def published(
+        self, latency: float, age: float, fraction: float | None, regions: int | None
+    ) -> None:
+        """The worker published a frame: its times in seconds, the anomalous share of its mask and
+        how many regions were reported."""
+        if self._debug is not None:
+            self._debug.publish(latency, age)
+        if self._recorder is not None:
+            self._recorder.found(self.name, fraction, regions or 0)
 
     def enable(self, enabled: bool) -> None:
         """False: images are counted and ignored."""
@@ -128,13 +154,20 @@ class Camera:
     def _on_image(self, message: Any) -> None:
         """Keep the newest message for the worker, or queue it; a full queue holds us up here."""
         moment = time.perf_counter()
+        now = self._node.get_clock().now().nanoseconds
         stamp = message.header.stamp.sec + message.header.stamp.nanosec * 1e-9
-        self.counts.received(stamp, self._node.get_clock().now().nanoseconds * 1e-9 - stamp)
+        self.counts.received(stamp, now * 1e-9 - stamp)
+        if stamp < self._newest_stamp - STAMP_JUMP:
+            self._tell_jump(self._newest_stamp - stamp)
+        self._newest_stamp = stamp
+        if self._recorder is not None:
+            self._recorder.offer(self.name, self.topic, message, header_stamp(message, now))
         if not self.enabled:
             self.counts.skipped(statistics.DISABLED)
             return
-        if self._mailbox is None:
-            return  # unsubscribed while the message was under way
+        if self._mailbox is None:  # unsubscribed while the message was under way
+            self.counts.dropped(statistics.STOPPED)
+            return
         arrival = Arrival(message, moment)
         if not self._keep_all:
             self.counts.dropped(statistics.REPLACED, self._mailbox.put(self, arrival))
@@ -143,6 +176,17 @@ class Camera:
             if not self._mailbox.put(self, arrival, QUEUE_PATIENCE):
                 return
         self.counts.dropped(statistics.QUEUE_FULL)
+
+    def _tell_jump(self, seconds: float) -> None:
+        """The stamps went back: a recording began anew, or two sources publish on one topic."""
+        self.counts.jumped()
+        self._node.get_logger().warning(
+            self._named(
+                f"the stamp of an image on {self.topic} is {seconds:.1f} s before the last one's: "
+                "a recording that begins anew, a clock that was set, or two publishers?"
+            ),
+            throttle_duration_sec=SILENCE_REPEAT,
+        )
 
     def _tell_fault(self, message: str) -> None:
         self._node.get_logger().error(self._named(message))

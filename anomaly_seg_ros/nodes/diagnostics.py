@@ -12,6 +12,7 @@ from anomaly_seg_ros.drift import Drift
 from anomaly_seg_ros.nodes.parameters import UNNAMED
 from anomaly_seg_ros.nodes.process_cost import Cost, resident_megabytes
 from anomaly_seg_ros.nodes.statistics import FAILED, MALFORMED, Snapshot, Spread
+from anomaly_seg_ros.nodes.statistics import STALE as STALE_FRAMES
 
 OK, WARN, ERROR, STALE = (
     DiagnosticStatus.OK,
@@ -39,6 +40,9 @@ class NodeState:
     runner: RunnerInfo | None = None
     cost: Cost | None = None
     building: str = ""  # what is being built, and how far it is
+    loading: str = ""  # the bundle that ~/reload is opening
+    clock_jumps: int = 0  # of the node's own clock, backwards
+    recording: Mapping[str, str] = field(default_factory=dict)  # of the event recorder
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,10 @@ def _camera_verdict(camera: CameraState, silence_limit: float) -> Verdict:
         return ERROR, "frames fail in the engine"
     if _grew(MALFORMED, now, camera.before):
         return WARN, "malformed images arrive"
+    if _grew(STALE_FRAMES, now, camera.before):
+        return WARN, "images arrive older than max_age: a slow transport, or another clock?"
+    if now.jumps > (camera.before.jumps if camera.before else 0):
+        return WARN, "the stamps of the images went back"
     if camera.drift and camera.drift.drifting:
         return WARN, drift_text(camera.drift)
     return OK, _rates([now])
@@ -166,6 +174,10 @@ def _node_values(node: NodeState) -> dict[str, str]:
             "cpu own ms/frame": f"{node.cost.own:.3f}",
             "cpu transport ms/frame": f"{node.cost.transport:.3f}",
         }
+    if node.loading:
+        values["reloading"] = node.loading
+    values["clock gone back"] = str(node.clock_jumps)
+    values |= node.recording
     memory = resident_megabytes()
     if memory is not None:
         values["resident MB"] = f"{memory:.1f}"
@@ -192,6 +204,7 @@ def _camera_values(camera: CameraState) -> dict[str, str]:
     values |= _drift(camera.drift)
     if now.last_stamp is not None:
         values["last stamp"] = f"{now.last_stamp:.6f}"
+    values["stamps gone back"] = str(now.jumps)
     values |= {f"bad input: {kind}": str(count) for kind, count in camera.bad_inputs.items()}
     return values
 

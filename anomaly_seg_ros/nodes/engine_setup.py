@@ -1,4 +1,4 @@
-"""The engine in the node's configure step: built where that is allowed, told while it lasts."""
+"""Engines that are built while the node waits: told while it lasts."""
 
 from __future__ import annotations
 
@@ -7,13 +7,10 @@ import math
 import threading
 import time
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from anomaly_seg_ros.backends import BuildStep, BuildWatch, prepare_engines
 from anomaly_seg_ros.bundle import Bundle
-from anomaly_seg_ros.detector import Detector
-from anomaly_seg_ros.nodes.settings import Settings
 
 LOG_PERIOD, SHOW_PERIOD = 5.0, 1.0  # seconds between two lines, between two diagnostics
 PACKAGE_LOG = logging.getLogger("anomaly_seg_ros")
@@ -99,18 +96,3 @@ class EngineProgress:
             except RuntimeError:  # rclpy's own errors: ROS may end in the middle of it
                 if self._alive():
                     raise
-
-
-def open_detector(bundle: Bundle, given: Mapping[str, Any], settings: Settings) -> Detector:
-    """The detector that the node's parameters describe. Raises AnomalySegError."""
-    return Detector(
-        bundle,
-        backend=given["backend"],
-        operating_point=settings.operating_point,
-        threshold=settings.threshold,
-        focus=settings.focus,
-        region=Path(given["region"]) if given["region"] else None,
-        device=given["device"] or None,
-        precision=given["precision"],
-        threads=given["threads"] or None,
-    )

@@ -25,20 +25,19 @@ from anomaly_seg_ros.errors import AnomalySegError, NodeError
 from anomaly_seg_ros.imaging.encodings import fill_image
 from anomaly_seg_ros.nodes.main_loop import run_node
 from anomaly_seg_ros.nodes.parameters import (
-    SOURCE_PARAMETERS,
     declare,
     fault_in,
     parameter_help,
     values,
 )
+from anomaly_seg_ros.nodes.source_parameters import SOURCE_PARAMETERS
+from anomaly_seg_ros.replay.pace import Pace
 from anomaly_seg_ros.replay.scene_source import SceneSource
 from anomaly_seg_ros.replay.sources import BadFrame, CameraModel, Frame, Source, open_source
 from anomaly_seg_ros.replay.writers import jpeg_bytes
 from anomaly_seg_ros.scenes import SceneFrame
 
-DEFAULT_RATE = 10.0  # images per second, for recordings that have no times
 DEFAULT_FRAME_ID = "camera_optical_frame"
-LONGEST_GAP = 5.0  # seconds waited at most between two frames of a recording
 DELIVERY_PATIENCE = 3.0  # seconds for the last images to reach reliable subscribers
 
 
@@ -166,7 +165,7 @@ class ImageSourceNode(Node):
 
     def _play_once(self, source: Source) -> None:
         start = time.perf_counter()
-        pace = _Pace(source.describe().fps)
+        pace = Pace(source.describe().fps)
         good = bad = 0
         for item in _source_frames(source):
             frame = item.frame
@@ -229,30 +228,6 @@ def _source_frames(source: Source) -> Iterator[SourceFrame]:
         scene = source.scene(index)
         stamp = round(scene.seconds * 1e9)
         yield SourceFrame(Frame(index, f"{index:06d}", stamp, scene.image, DEFAULT_FRAME_ID), scene)
-
-
-class _Pace:
-    """When the next image is due: by a fixed rate, the recording's times or its frame rate."""
-
-    def __init__(self, frames_per_second: float | None) -> None:
-        self._period = 1.0 / (frames_per_second or DEFAULT_RATE)
-        self._due: float | None = None
-        self._stamp: int | None = None
-
-    def delay(self, rate: float, stamp_ns: int | None) -> float:
-        """Seconds to wait for the next image. A late image moves all later ones."""
-        now = time.perf_counter()
-        if self._due is None:
-            self._due = now
-        else:
-            gap = self._period
-            if rate > 0:
-                gap = 1.0 / rate
-            elif stamp_ns is not None and self._stamp is not None:
-                gap = min(max((stamp_ns - self._stamp) * 1e-9, 0.0), LONGEST_GAP)
-            self._due = max(self._due + gap, now)
-        self._stamp = stamp_ns
-        return self._due - now
 
 
 TRUTH_TOPICS = ("labels", "anomaly")  # fields of SceneFrame

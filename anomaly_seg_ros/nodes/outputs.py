@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,15 +13,19 @@ from rclpy.node import Node
 from rclpy.publisher import Publisher
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile, QoSReliabilityPolicy
 from rclpy.qos_overriding_options import QoSOverridingOptions
-from sensor_msgs.msg import Image
+from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
 from anomaly_seg_ros.bundle import Bundle, OperatingPoint
 from anomaly_seg_ros.bundle_parts import SYNTHESIS
 from anomaly_seg_ros.detector import MAPS, Detection
 from anomaly_seg_ros.imaging.encodings import fill_image
-from anomaly_seg_ros.imaging.overlay import UNLABELLED, OverlayStyle, draw_overlay
-from anomaly_seg_ros.nodes.region_outputs import RegionOutput, RegionOutputs, RegionSettings
+from anomaly_seg_ros.imaging.overlay import UNLABELLED, draw_overlay
+from anomaly_seg_ros.imaging.shrinking import shrink_map
+from anomaly_seg_ros.nodes.compressed_outputs import COMPRESSIONS, SUFFIX, fill_compressed
+from anomaly_seg_ros.nodes.event_recorder import EventRecorder
+from anomaly_seg_ros.nodes.region_outputs import RegionOutput, RegionOutputs
+from anomaly_seg_ros.nodes.settings import Settings
 from anomaly_seg_ros.nodes.topics import output_name
 
 RESULT_QOS = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.RELIABLE)
@@ -34,21 +38,43 @@ LATCHED_QOS = QoSProfile(
 
 @dataclass(frozen=True)
 class ImageOutput:
-    """One image topic: its private name, encoding and what of a Detection it needs."""
+    """One image topic: its private name, encoding and what of a Detection it needs.
+
+    scales: whether it may be smaller than the camera's image (parameter output_scale).
+    """
 
     topic: str
     encoding: str
     needs: tuple[str, ...]
     description: str
+    scales: bool = False
 
 
-Output = ImageOutput | RegionOutput
+@dataclass(frozen=True)
+class CompressedOutput:
+    """The compressed form of an image topic, beside it as image_transport has it."""
+
+    image: ImageOutput
+
+    @property
+    def topic(self) -> str:
+        return self.image.topic + SUFFIX
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return self.image.needs
+
+
+Output = ImageOutput | CompressedOutput | RegionOutput
 
 # In the order of publication: what a vehicle brakes for leaves first, what people look at last.
+MASK = ImageOutput("anomaly_mask", "mono8", ("mask",), "255 where anomalous, else 0", scales=True)
 IMAGE_OUTPUTS: tuple[ImageOutput, ...] = (
-    ImageOutput("anomaly_mask", "mono8", ("mask",), "255 where anomalous, else 0"),
-    ImageOutput("anomaly_score", "32FC1", ("score",), "score, NaN where not looked"),
-    ImageOutput("segmentation", "mono8", ("labels",), "class ids, 255 where not looked"),
+    MASK,
+    ImageOutput("anomaly_score", "32FC1", ("score",), "score, NaN where not looked", scales=True),
+    ImageOutput(
+        "segmentation", "mono8", ("labels",), "class ids, 255 where not looked", scales=True
+    ),
     ImageOutput("overlay", "rgb8", MAPS, "the picture for people"),
     ImageOutput(SYNTHESIS, "rgb8", (SYNTHESIS,), "the image resynthesised from the classes"),
 )
@@ -63,41 +89,61 @@ def image_outputs(bundle: Bundle) -> tuple[ImageOutput, ...]:
     return tuple(output for output in IMAGE_OUTPUTS if made.issuperset(output.needs))
 
 
+def with_compressed(outputs: Iterable[ImageOutput]) -> Iterator[ImageOutput | CompressedOutput]:
+    """Each image topic, followed by its compressed form where it has one."""
+    for output in outputs:
+        yield output
+        if output.encoding in COMPRESSIONS:
+            yield CompressedOutput(output)
+
+
+@dataclass(frozen=True)
+class Published:
+    """seconds: wall, by name (`publish`, `overlay`, `compress`, `regions`). transport: CPU seconds
+    spent inside the publish calls. regions: reported ones; None where nobody looked for any."""
+
+    seconds: dict[str, float]
+    transport: float
+    regions: int | None
+
+
 class DetectorOutputs:
     """The publishers of one camera of a configured detector. Image sizes follow the camera.
 
-    `publish` is called by the worker, everything else by the executor's thread.
+    `wanted` and `publish` are called by the worker, everything else by the executor's thread while
+    no worker runs.
     """
 
-    def __init__(self, node: Node, camera: str, bundle: Bundle) -> None:
+    def __init__(self, node: Node, camera: str, bundle: Bundle, recorder: EventRecorder) -> None:
+        """recorder: is offered all that is published, and gets the mask of every frame."""
         self._node = node
+        self._camera = camera
+        self._recorder = recorder
+        self._publishers: dict[ImageOutput | CompressedOutput, Publisher] = {}
+        self._regions = RegionOutputs(node, camera, {}, RESULT_QOS)
+        self.serve(bundle)
+
+    def serve(self, bundle: Bundle) -> None:
+        """Publish for this bundle from now on; topics that stay are not made anew."""
         self._bundle = bundle
-        options = QoSOverridingOptions.with_default_policies()
-        self._offered = image_outputs(bundle)
-        self._images: dict[str, Publisher] = {
-            output.topic: node.create_publisher(
-                Image,
-                output_name(camera, output.topic),
-                RESULT_QOS,
-                qos_overriding_options=options,
-            )
-            for output in self._offered
-        }
-        self._palette = np.zeros((256, 3), np.uint8)
-        for item in bundle.classes:
-            self._palette[item.id] = item.color
-        self._class_names = {item.id: item.name for item in bundle.classes}
-        self._regions = RegionOutputs(node, camera, self._class_names, RESULT_QOS)
+        self._palette, self._class_names = bundle.palette(), bundle.class_names()
+        self._regions.class_names = self._class_names
+        offered = list(with_compressed(image_outputs(bundle)))
+        for output in [output for output in self._publishers if output not in offered]:
+            self._node.destroy_publisher(self._publishers.pop(output))
+        made = self._publishers
+        self._publishers = {output: made.get(output) or self._made(output) for output in offered}
 
     def wanted(self) -> list[Output]:
         """The outputs that someone subscribes to right now, in the order of publication."""
+        armed = self._recorder.armed
         images = [
             output
-            for output in self._offered
-            if self._images[output.topic].get_subscription_count() > 0
+            for output, publisher in self._publishers.items()
+            if publisher.get_subscription_count() > 0 or (armed and output is MASK)
         ]
-        first = [output for output in images if output.topic not in AFTER_REGIONS]
-        return [*first, *self._regions.wanted(), *images[len(first) :]]
+        last = [output for output in images if output.topic.startswith(AFTER_REGIONS)]
+        return [*images[: len(images) - len(last)], *self._regions.wanted(armed), *last]
 
     def publish(
         self,
@@ -105,17 +151,15 @@ class DetectorOutputs:
         header: Any,
         image: np.ndarray,
         detection: Detection,
-        style: OverlayStyle,
-        legend: bool,
-        regions: RegionSettings,
-    ) -> tuple[dict[str, float], float]:
+        settings: Settings,
+    ) -> Published:
         """Publish `outputs` of one frame under the camera's own header.
 
-        image: uint8 [H, W, 3] RGB; the detection holds what the outputs need. Returns wall seconds
-        by name (`publish`, `overlay`, `regions`) and CPU seconds spent inside the publish calls.
+        image: uint8 [H, W, 3] RGB; the detection holds what the outputs need.
         """
         seconds = {"publish": 0.0}
         transport = 0.0
+        stamp = header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
 
         def send(publisher: Publisher, message: Any) -> None:
             nonlocal transport
@@ -123,43 +167,70 @@ class DetectorOutputs:
             publisher.publish(message)
             transport += time.thread_time() - cpu_start
             seconds["publish"] += time.perf_counter() - start
+            self._recorder.offer(self._camera, publisher.topic_name, message, stamp)
 
+        regions = None
         of_regions = [output for output in outputs if isinstance(output, RegionOutput)]
+        made: dict[str, np.ndarray] = {}  # by topic
         for output in outputs:
             if isinstance(output, RegionOutput):
                 if output is of_regions[0]:  # all of them from the same regions
-                    seconds["regions"] = self._regions.publish(
-                        of_regions, header, detection, regions, send
+                    seconds["regions"], regions = self._regions.publish(
+                        of_regions, header, detection, settings.regions, send
                     )
                 continue
-            if output.topic == "overlay":
+            base = output.image if isinstance(output, CompressedOutput) else output
+            if base.topic not in made:
                 start = time.perf_counter()
-                pixels = draw_overlay(
-                    image,
-                    labels=detection.labels,
-                    score=detection.score,
-                    mask=detection.mask,
-                    palette=self._palette,
-                    display=self._bundle.score_display,
-                    class_names=self._class_names,
-                    legend=legend,
-                    style=style,
-                )
-                seconds["overlay"] = time.perf_counter() - start
+                made[base.topic] = self._pixels(base, image, detection, settings)
+                if base.topic == "overlay":
+                    seconds["overlay"] = time.perf_counter() - start
+            if isinstance(output, CompressedOutput):
+                start = time.perf_counter()
+                message: Any = CompressedImage(header=header)
+                fill_compressed(message, made[base.topic], base.encoding, settings.jpeg_quality)
+                past = seconds.get("compress", 0.0)
+                seconds["compress"] = past + time.perf_counter() - start
             else:
-                found = detection.array(output.needs[0])
-                assert found is not None  # the detection holds what the outputs need
-                pixels = found
-            message = Image(header=header)
-            fill_image(message, pixels, output.encoding)
-            send(self._images[output.topic], message)
-        return seconds, transport
+                message = Image(header=header)
+                fill_image(message, made[base.topic], base.encoding)
+            send(self._publishers[output], message)
+        return Published(seconds, transport, regions)
 
     def destroy(self) -> None:
         """Take the publishers down."""
         self._regions.destroy()
-        for publisher in self._images.values():
+        for publisher in self._publishers.values():
             self._node.destroy_publisher(publisher)
+
+    def _made(self, output: ImageOutput | CompressedOutput) -> Publisher:
+        return self._node.create_publisher(
+            CompressedImage if isinstance(output, CompressedOutput) else Image,
+            output_name(self._camera, output.topic),
+            RESULT_QOS,
+            qos_overriding_options=QoSOverridingOptions.with_default_policies(),
+        )
+
+    def _pixels(
+        self, output: ImageOutput, image: np.ndarray, detection: Detection, settings: Settings
+    ) -> np.ndarray:
+        if output.topic == "overlay":
+            return draw_overlay(
+                image,
+                labels=detection.labels,
+                score=detection.score,
+                mask=detection.mask,
+                palette=self._palette,
+                display=self._bundle.score_display,
+                class_names=self._class_names,
+                legend=settings.legend,
+                style=settings.style,
+            )
+        found = detection.array(output.needs[0])
+        assert found is not None  # the detection holds what the outputs need
+        if output.scales:
+            found = shrink_map(found, settings.output_scale, any_of=output is MASK)
+        return found
 
 
 class LabelOutputs:
@@ -167,19 +238,19 @@ class LabelOutputs:
 
     def __init__(self, node: Node, bundle: Bundle) -> None:
         self._node = node
-        self._bundle = bundle
+        self.bundle = bundle  # may be replaced
         self._labels = node.create_publisher(String, f"~/{LABELS_TOPIC}", LATCHED_QOS)
         self._label_info, self._make_label_info = self._label_info_publisher()
 
-    def publish(self, point: OperatingPoint, threshold: float, focus: str, backend: str) -> None:
-        """Publish the description of classes, score and threshold in force."""
-        self._labels.publish(
-            String(data=labels_json(self._bundle, point, threshold, focus, backend))
-        )
+    def publish(self, point: OperatingPoint, threshold: float, focus: str, backend: str) -> String:
+        """Publish the description of classes, score and threshold in force, and return it."""
+        description = String(data=labels_json(self.bundle, point, threshold, focus, backend))
+        self._labels.publish(description)
         if self._label_info is not None:
             message = self._make_label_info(threshold)
             message.header.stamp = self._node.get_clock().now().to_msg()
             self._label_info.publish(message)
+        return description
 
     def destroy(self) -> None:
         """Take the publishers down."""
@@ -194,7 +265,7 @@ class LabelOutputs:
             return None, lambda _: None
         publisher = self._node.create_publisher(LabelInfo, f"~/{LABEL_INFO_TOPIC}", LATCHED_QOS)
         return publisher, lambda threshold: label_info(
-            LabelInfo, VisionClass, self._bundle, threshold
+            LabelInfo, VisionClass, self.bundle, threshold
         )
 
 

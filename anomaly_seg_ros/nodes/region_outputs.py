@@ -43,6 +43,7 @@ class RegionOutput:
     description: str
 
 
+TRACKED = RegionOutput("", ("mask", "score"), "followed without a message, for the recorder")
 REGIONS = RegionOutput("regions", ("mask", "score"), "boxes, scores, ids and positions")
 MARKERS = RegionOutput("markers", MAPS, "boxes and texts to draw over the image")
 
@@ -83,9 +84,10 @@ class RegionOutputs:
     def __init__(
         self, node: Node, camera: str, class_names: Mapping[int, str], qos: QoSProfile
     ) -> None:
+        """class_names: by id; may be replaced while frames flow."""
         self._node = node
         self._camera = camera
-        self._class_names = class_names
+        self.class_names = class_names
         self._tracker = RegionTracker()
         self._info: CameraInfo | None = None  # the newest; replaced as a whole
         self._uncalibrated = 0  # frames that needed it and had none
@@ -107,13 +109,18 @@ class RegionOutputs:
             CameraInfo, self._info_topic, self._on_info, INFO_QOS
         )
 
-    def wanted(self) -> list[RegionOutput]:
-        """The outputs that someone subscribes to right now; frames nobody saw are no history."""
+    def wanted(self, always: bool = False) -> list[RegionOutput]:
+        """The outputs that someone subscribes to right now; frames nobody saw are no history.
+
+        always: regions are followed even when nobody subscribes.
+        """
         watched = [
             output
             for output in (REGIONS, MARKERS)
             if output in self._publishers and self._publishers[output].get_subscription_count() > 0
         ]
+        if not watched and always:
+            return [TRACKED]
         if not watched:
             self._tracker.reset()
         return watched
@@ -125,10 +132,10 @@ class RegionOutputs:
         detection: Detection,
         settings: RegionSettings,
         send: Callable[[Publisher, Any], None],
-    ) -> float:
+    ) -> tuple[float, int]:
         """Find the regions of one frame and publish them under the camera's own header.
 
-        Returns the wall seconds of finding and tracking.
+        Returns the wall seconds of finding and tracking, and how many there are.
         """
         start = time.perf_counter()
         assert detection.mask is not None  # every output needs it
@@ -139,12 +146,12 @@ class RegionOutputs:
         for output in outputs:
             if output is REGIONS:
                 send(self._publishers[output], detection_array(self._vision_msgs, header, found))
-            elif lens is not None:
-                message = marker_array(header, found, lens, self._class_names, MARKER_LIFETIME)
+            elif output is MARKERS and lens is not None:
+                message = marker_array(header, found, lens, self.class_names, MARKER_LIFETIME)
                 send(self._publishers[output], message)
         if lens is None and (MARKERS in outputs or settings.mount.height > 0):
             self._warn_of_missing_calibration()
-        return seconds
+        return seconds, len(found)
 
     def destroy(self) -> None:
         """Take publishers and subscription down."""

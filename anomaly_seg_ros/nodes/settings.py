@@ -11,7 +11,7 @@ from anomaly_seg_ros.bundle import Bundle
 from anomaly_seg_ros.detector import Detector
 from anomaly_seg_ros.errors import NodeError
 from anomaly_seg_ros.imaging.overlay import OverlayStyle
-from anomaly_seg_ros.nodes.parameters import overlay_style
+from anomaly_seg_ros.nodes.detector_parameters import overlay_style
 from anomaly_seg_ros.nodes.region_outputs import RegionSettings, region_settings
 
 
@@ -26,6 +26,8 @@ class Settings:
     always_process: bool = False
     style: OverlayStyle = field(default_factory=OverlayStyle)
     legend: bool = True
+    output_scale: float = 1.0  # of the maps for programs
+    jpeg_quality: int = 80
     regions: RegionSettings = field(default_factory=RegionSettings)
 
 
@@ -46,6 +48,8 @@ def settings_from(given: Mapping[str, Any], bundle: Bundle) -> Settings:
         always_process=given["always_process"],
         style=overlay_style(given),
         legend=given["overlay.legend"],
+        output_scale=given["output_scale"],
+        jpeg_quality=given["jpeg_quality"],
         regions=region_settings(given),
     )
 

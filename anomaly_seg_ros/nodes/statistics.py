@@ -53,6 +53,7 @@ class Snapshot:
     stages: Mapping[str, float] = field(default_factory=dict)  # mean milliseconds
     anomaly_fraction: float | None = None  # of the last mask, 0..1
     last_stamp: float | None = None
+    jumps: int = 0  # times that stamps went back
 
 
 class FrameStatistics:
@@ -79,6 +80,7 @@ class FrameStatistics:
             self._stages: dict[str, deque[float]] = {}
             self._anomaly_fraction: float | None = None
             self._last_stamp: float | None = None
+            self._jumps = 0
 
     def restart_silence(self) -> None:
         """Count silence from now on: the subscription is new."""
@@ -94,6 +96,11 @@ class FrameStatistics:
             self._arrivals.append(now)
             if 0 <= age < PLAUSIBLE_AGE:
                 self._input_ages.append(age)
+
+    def jumped(self) -> None:
+        """The stamps of the images went back."""
+        with self._lock:
+            self._jumps += 1
 
     def dropped(self, cause: str, count: int = 1) -> None:
         """`count` frames were lost for this cause."""
@@ -144,6 +151,7 @@ class FrameStatistics:
                 stages={name: 1e3 * float(np.mean(v)) for name, v in self._stages.items()},
                 anomaly_fraction=self._anomaly_fraction,
                 last_stamp=self._last_stamp,
+                jumps=self._jumps,
             )
 
 

@@ -11,13 +11,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from anomaly_seg_ros.backends.base import Runner, RunnerInfo, RunResult
-from anomaly_seg_ros.detector import Detection, Detector
-from anomaly_seg_ros.drift import WatchedRunner
+from anomaly_seg_ros.detector import Detection
 from anomaly_seg_ros.errors import AnomalySegError, EncodingError
 from anomaly_seg_ros.imaging.encodings import message_to_rgb
 from anomaly_seg_ros.nodes import statistics
 from anomaly_seg_ros.nodes.camera import Arrival, Camera
+from anomaly_seg_ros.nodes.engine import Engine
 from anomaly_seg_ros.nodes.mailbox import Mailbox
 from anomaly_seg_ros.nodes.outputs import Output, needed
 from anomaly_seg_ros.nodes.process_cost import CostLedger
@@ -25,30 +24,6 @@ from anomaly_seg_ros.nodes.reports import kind_of
 from anomaly_seg_ros.nodes.settings import Settings, apply
 
 STOP_PATIENCE = 30.0  # seconds for the frame in work; a large model on a small CPU takes seconds
-
-
-class MeteredRunner(Runner):
-    """A runner that adds up the CPU time its caller's thread spends in `run`."""
-
-    def __init__(self, runner: Runner) -> None:
-        self._runner = runner
-        self.cpu_seconds = 0.0
-
-    def run(self, image: np.ndarray, wanted: Sequence[str]) -> RunResult:
-        start = time.thread_time()
-        try:
-            return self._runner.run(image, wanted)
-        finally:
-            self.cpu_seconds += time.thread_time() - start
-
-    def warmup(self, runs: int = 2) -> float:
-        return self._runner.warmup(runs)
-
-    def describe(self) -> RunnerInfo:
-        return self._runner.describe()
-
-    def close(self) -> None:
-        self._runner.close()
 
 
 @dataclass(frozen=True)
@@ -69,10 +44,7 @@ class Worker:
     def __init__(
         self,
         *,
-        detector: Detector,
-        meter: MeteredRunner,
-        watched: WatchedRunner,
-        engine_threads: frozenset[int],
+        engine: Engine,
         mailbox: Mailbox[Camera, Arrival],
         max_batch: int,
         batch_wait: float,
@@ -84,10 +56,7 @@ class Worker:
         for them. `clock` gives the node's time in seconds, `alive` whether ROS still runs."""
         self.settings = settings  # replaced as a whole by the parameter callback
         self.ledger: CostLedger | None = None
-        self._detector = detector
-        self._meter = meter
-        self._watched = watched
-        self._engine_threads = engine_threads
+        self._engine = engine
         self._mailbox = mailbox
         self._max_batch = max_batch
         self._batch_wait = batch_wait
@@ -108,7 +77,7 @@ class Worker:
         return not self._thread.is_alive()
 
     def _work(self) -> None:
-        self.ledger = CostLedger(self._engine_threads, threading.get_native_id())
+        self.ledger = CostLedger(self._engine.threads, threading.get_native_id())
         while arrivals := self._mailbox.take(self._max_batch, self._batch_wait):
             self._serve(arrivals)
 
@@ -156,7 +125,7 @@ class Worker:
 
     def _process(self, frames: Sequence[Frame], settings: Settings) -> None:
         """Detect in all frames at once and publish; when that fails, in each alone."""
-        engine_before = self._meter.cpu_seconds
+        engine_before = self._engine.meter.cpu_seconds
         try:
             detections = self._detect(frames, settings)
         except Exception as error:
@@ -166,7 +135,7 @@ class Worker:
                 for frame in frames:
                     self._process([frame], settings)
             return
-        engine = (self._meter.cpu_seconds - engine_before) / len(frames)
+        engine = (self._engine.meter.cpu_seconds - engine_before) / len(frames)
         for frame, detection in zip(frames, detections, strict=True):
             try:
                 self._publish(frame, detection, settings, engine)
@@ -175,13 +144,13 @@ class Worker:
 
     def _detect(self, frames: Sequence[Frame], settings: Settings) -> list[Detection]:
         if settings is not self._applied:
-            apply(settings, self._detector)
+            apply(settings, self._engine.detector)
             self._applied = settings
-        self._watched.watches = [
+        self._engine.watched.watches = [
             frame.camera.drift for frame in frames if frame.camera.drift is not None
         ]
         wanted = [name for frame in frames for name in needed(frame.outputs) or ("mask",)]
-        return self._detector.detect(
+        return self._engine.detector.detect(
             [frame.image for frame in frames], wanted=tuple(dict.fromkeys(wanted))
         )
 
@@ -191,24 +160,23 @@ class Worker:
         """engine: CPU seconds of this frame in the engine."""
         camera, arrival = frame.camera, frame.arrival
         assert camera.outputs is not None
-        published, transport = camera.outputs.publish(
-            frame.outputs,
-            arrival.message.header,
-            frame.image,
-            detection,
-            settings.style,
-            settings.legend,
-            settings.regions,
+        published = camera.outputs.publish(
+            frame.outputs, arrival.message.header, frame.image, detection, settings
         )
         done = time.perf_counter()
         if self.ledger is not None:
-            self.ledger.add(engine, transport)
+            self.ledger.add(engine, published.transport)
+        fraction = _fraction(detection.mask)
+        pictures = published.seconds.get("overlay", 0.0)  # for people, after the masks
+        latency = done - pictures - arrival.moment
+        age = self._clock() - pictures - frame.stamp
         camera.counts.finished(
-            latency=done - published.get("overlay", 0.0) - arrival.moment,
-            age=self._clock() - published.get("overlay", 0.0) - frame.stamp,
-            seconds={"decode": frame.decode, **detection.seconds, **published},
-            anomaly_fraction=_fraction(detection.mask),
+            latency=latency,
+            age=age,
+            seconds={"decode": frame.decode, **detection.seconds, **published.seconds},
+            anomaly_fraction=fraction,
         )
+        camera.published(latency, age, fraction, published.regions)
 
 
 def _fraction(mask: np.ndarray | None) -> float | None:

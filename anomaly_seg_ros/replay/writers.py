@@ -111,10 +111,10 @@ def png_bytes(image: np.ndarray) -> bytes:
     return data.tobytes()
 
 
-def jpeg_bytes(image: np.ndarray) -> bytes:
-    """Encode uint8 [H, W, 3] RGB."""
+def jpeg_bytes(image: np.ndarray, quality: int = JPEG_QUALITY) -> bytes:
+    """Encode uint8 [H, W, 3] RGB; quality 1 to 100."""
     bgr = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    done, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
         raise ReplayError(f"OpenCV cannot write a JPEG of {image.dtype} {list(image.shape)}")
     return data.tobytes()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from event_rig import EventRig
     from node_rig import Rig
 
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[1])]
@@ -72,3 +73,19 @@ def rig(tiny: Path, capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[...,
     yield make
     for made in rigs:
         made.close()
+
+
+@pytest.fixture
+def event_rig(tmp_path: Path) -> Iterator[Callable[..., EventRig]]:
+    """Makes event recorders, with tmp_path/events as their folder; closes them."""
+    from event_rig import EventRig
+
+    rigs: list[EventRig] = []
+
+    def make(folder: Path | None = tmp_path / "events", **settings: object) -> EventRig:
+        rigs.append(EventRig(folder, **settings))
+        return rigs[-1]
+
+    yield make
+    for made in rigs:
+        made.recorder.close()

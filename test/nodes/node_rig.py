@@ -74,11 +74,16 @@ class Rig:
         self.summary = ""
         self.statuses: dict[str, DiagnosticStatus] = {}  # of the last diagnostics, by name
         self.peer.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
-        self.node = detector_node.DetectorNode(
-            context=self.context,
-            cli_args=["--ros-args", "-r", f"image:={TOPIC}"],
-            parameter_overrides=[Parameter(name, value=v) for name, v in parameters.items()],
-        )
+        try:
+            self.node = detector_node.DetectorNode(
+                context=self.context,
+                cli_args=["--ros-args", "-r", f"image:={TOPIC}"],
+                parameter_overrides=[Parameter(name, value=v) for name, v in parameters.items()],
+            )
+        except BaseException:
+            self.peer.destroy_node()
+            self.context.try_shutdown()
+            raise
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
         self.executor.add_node(self.peer)

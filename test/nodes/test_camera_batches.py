@@ -21,13 +21,13 @@ BOX = (40, 40, 100, 120)
 def batches_of(rig: Rig) -> list[int]:
     """Records how many images the real detector is given at once."""
     sizes: list[int] = []
-    detect = rig.node._detector.detect
+    detect = rig.node._engine.detector.detect
 
     def recording(images: list[np.ndarray], wanted: tuple[str, ...]) -> object:
         sizes.append(len(images))
         return detect(images, wanted=wanted)
 
-    rig.node._detector.detect = recording
+    rig.node._engine.detector.detect = recording
     return sizes
 
 
@@ -69,13 +69,13 @@ def test_a_batch_computes_what_any_of_its_cameras_wants_and_publishes_to_each_it
     cameras = cameras_of(made, ["front", "rear"])
     mask, labels = made.read("front/anomaly_mask"), made.read("rear/segmentation")
     asked: list[tuple[str, ...]] = []
-    detect = made.node._detector.detect
+    detect = made.node._engine.detector.detect
 
     def recording(images: list[np.ndarray], wanted: tuple[str, ...]) -> object:
         asked.append(wanted)
         return detect(images, wanted=wanted)
 
-    made.node._detector.detect = recording
+    made.node._engine.detector.detect = recording
     together(made, cameras, {name: image_message(road_picture()) for name in cameras})
     made.spin_until(lambda: mask and labels, "both outputs")
     assert [set(wanted) for wanted in asked] == [{"mask", "labels"}]
@@ -134,18 +134,18 @@ def test_an_engine_that_fails_is_counted_for_every_frame_of_the_batch(rig: MakeR
     made = rig(cameras=NAMES, max_batch=3)
     cameras = cameras_of(made, NAMES)
     masks = {name: made.read(f"{name}/anomaly_mask") for name in NAMES}
-    detect = made.node._detector.detect
+    detect = made.node._engine.detector.detect
 
     def lost(images: list[np.ndarray], wanted: tuple[str, ...]) -> object:
         raise RuntimeError("the device is lost")
 
-    made.node._detector.detect = lost
+    made.node._engine.detector.detect = lost
     together(made, cameras, {name: image_message(road_picture(), 1) for name in NAMES})
     made.spin_until(
         lambda: [counts(made, name).dropped["failed"] for name in NAMES] == [1, 1, 1],
         "three failures",
     )
-    made.node._detector.detect = detect
+    made.node._engine.detector.detect = detect
     for name, camera in cameras.items():
         send(made, camera, name, road_picture(), 2)
     made.spin_until(lambda: all(masks.values()), "masks after it")

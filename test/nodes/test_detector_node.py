@@ -26,27 +26,27 @@ BOX = (40, 40, 100, 120)
 def asked_of_detector(rig: Rig) -> list[tuple[str, ...]]:
     """Records what the real detector is asked for, frame by frame."""
     asked: list[tuple[str, ...]] = []
-    detect = rig.node._detector.detect
+    detect = rig.node._engine.detector.detect
 
     def recording(images: object, wanted: tuple[str, ...]) -> object:
         asked.append(tuple(wanted))
         return detect(images, wanted=wanted)
 
-    rig.node._detector.detect = recording
+    rig.node._engine.detector.detect = recording
     return asked
 
 
 def hold_detector(rig: Rig) -> tuple[threading.Semaphore, list[np.ndarray]]:
     """Lets the real detector look at one frame per release; and the images it has looked at."""
     gate, seen = threading.Semaphore(0), []
-    detect = rig.node._detector.detect
+    detect = rig.node._engine.detector.detect
 
     def held(image: np.ndarray, wanted: tuple[str, ...]) -> object:
         seen.append(image.copy())
         assert gate.acquire(timeout=15)
         return detect(image, wanted=wanted)
 
-    rig.node._detector.detect = held
+    rig.node._engine.detector.detect = held
     return gate, seen
 
 
@@ -211,14 +211,14 @@ def test_an_engine_that_raises_costs_one_frame(rig: MakeRig) -> None:
     made = rig()
     made.start()
     masks = made.read("anomaly_mask")
-    detect, broken = made.node._detector.detect, iter([RuntimeError("the device is lost")])
+    detect, broken = made.node._engine.detector.detect, iter([RuntimeError("the device is lost")])
 
     def sometimes(image: np.ndarray, wanted: tuple[str, ...]) -> object:
         for error in broken:
             raise error
         return detect(image, wanted=wanted)
 
-    made.node._detector.detect = sometimes
+    made.node._engine.detector.detect = sometimes
     made.camera.publish(image_message(road_picture(), 1))
     made.spin_until(lambda: counts(made).dropped["failed"] == 1, "the failure")
     made.camera.publish(image_message(road_picture(), 2))

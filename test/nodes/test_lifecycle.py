@@ -44,7 +44,7 @@ def test_without_autostart_every_state_can_be_walked_twice(rig: MakeRig) -> None
         assert made.change_state(Transition.TRANSITION_DEACTIVATE)
         made.spin_until(lambda: made.camera.get_subscription_count() == 0, "unsubscribing")
         assert made.change_state(Transition.TRANSITION_CLEANUP)
-        assert made.node._detector is None
+        assert made.node._engine is None
         assert made.state() == "unconfigured"
     assert made.change_state(Transition.TRANSITION_UNCONFIGURED_SHUTDOWN)
     assert made.state() == "finalized"
@@ -124,8 +124,8 @@ def test_parameters_refuse_what_they_cannot_be(rig: MakeRig) -> None:
         ("overlay.class_opacity", 1.5, "out of range"),
         ("focus", "sideways", "expected one of"),
         ("operating_point", "bold", "default, strict"),
-        ("bundle", "other", "read-only"),
-        ("threads", 4, "read-only"),
+        ("cameras", ["other"], "read-only"),
+        ("queue_depth", 4, "read-only"),
         ("threshold", "high", "Wrong parameter type"),
     ):
         result = made.set_parameter(name, value)

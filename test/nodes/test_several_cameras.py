@@ -29,11 +29,13 @@ BOX = (40, 40, 100, 120)
 def test_each_camera_has_its_own_topics_and_the_labels_are_of_the_node(rig: MakeRig) -> None:
     made = rig(cameras=NAMES)
     cameras_of(made, NAMES)
-    published = {
-        topic
-        for topic, _ in made.peer.get_publisher_names_and_types_by_node("detector", "/")
-        if topic.startswith("/detector/")
-    }
+
+    def topics() -> set[str]:
+        found = made.peer.get_publisher_names_and_types_by_node("detector", "/")
+        return {topic for topic, _ in found if topic.startswith("/detector/")}
+
+    made.spin_until(lambda: "/detector/rear/debug/cyclic_time_ms" in topics(), "the last topic")
+    published = topics()
     for name in NAMES:
         for output in ("anomaly_mask", "anomaly_score", "segmentation", "overlay", "markers"):
             assert f"/detector/{name}/{output}" in published
@@ -134,13 +136,13 @@ def test_a_camera_at_ten_times_the_rate_starves_no_other(rig: MakeRig) -> None:
     made = rig(cameras=NAMES)
     cameras = cameras_of(made, NAMES)
     masks = {name: made.read(f"{name}/anomaly_mask") for name in NAMES}
-    gate, detect = threading.Semaphore(0), made.node._detector.detect
+    gate, detect = threading.Semaphore(0), made.node._engine.detector.detect
 
     def held(images: list[np.ndarray], wanted: tuple[str, ...]) -> object:
         assert gate.acquire(timeout=30)
         return detect(images, wanted=wanted)
 
-    made.node._detector.detect = held
+    made.node._engine.detector.detect = held
     rounds, picture = 6, road_picture()
     send(made, cameras["front"], "front", picture, 0)  # in work until the gate opens
     for number in range(1, rounds + 1):
@@ -195,7 +197,7 @@ def test_every_state_can_be_walked_twice_with_several_cameras(rig: MakeRig) -> N
         made.spin_until(
             lambda: made.peer.count_publishers("/detector/rear/anomaly_mask") == 0, "freeing"
         )
-        assert made.node._detector is None and made.state() == "unconfigured"
+        assert made.node._engine is None and made.state() == "unconfigured"
     assert counts(made, "rear").finished == 2
 
 

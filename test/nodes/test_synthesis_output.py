@@ -42,14 +42,14 @@ def test_stages_run_only_for_outputs_that_somebody_subscribes(
     made = rig(bundle=str(three_stages))
     made.start()
     ran: list[list[str]] = []
-    run = made.node._meter._runner.run
+    run = made.node._engine.meter._runner.run
 
     def recording(image: np.ndarray, wanted: list[str]) -> object:
         result = run(image, wanted)
         ran.append([name for name in result.seconds if name != "total"])
         return result
 
-    made.node._meter._runner.run = recording
+    made.node._engine.meter._runner.run = recording
     labels = made.read("segmentation")
     for number, output in enumerate(("", "synthesis", "anomaly_mask"), start=1):
         if output:
