@@ -1,33 +1,42 @@
-"""`python -m training bench`: a shipped model in ONNX Runtime against torch eager, in one run."""
+"""`python -m training bench`: engines of a shipped model on this CPU, torch eager the first."""
 
 from __future__ import annotations
 
 import argparse
-import statistics
-import time
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
-from anomaly_seg_ros.backends import load_runner
+from anomaly_seg_ros.backends import Runner
+from anomaly_seg_ros.backends.engine_cache import EngineCache
+from anomaly_seg_ros.backends.torch_backend import TorchBackend
 from anomaly_seg_ros.bundle import DEFAULT_BUNDLE, Bundle
-from anomaly_seg_ros.errors import BundleError
-from training.methods.image_resynthesis.light_pipeline import light_stages
-from training.methods.obsnet.pipeline import Observation, Segmentation
-from training.networks.light_discrepancy import LightDiscrepancy
-from training.networks.light_generator import LightGenerator
-from training.networks.light_observer import LightObserver
-from training.networks.light_pyramid import LightPyramid
-from training.released import OBSNET, RESYNTHESIS
-from training.stage import Stage
+from anomaly_seg_ros.cli.options import positive_int
+from anomaly_seg_ros.detector import Detector
+from anomaly_seg_ros.engine_bench import EngineReport, EngineTimes, measure_engines
+from anomaly_seg_ros.replay.progress import progress_bar
+from anomaly_seg_ros.scenes import RoadSequence
+from training.bundle_networks import bundle_stages
+from training.data.catalogue import open_dataset
+from training.precision.frames import MEASURED_SET
+from training.precision.parity import Parity, Reference
+from training.torch_programs.eager import EagerRunner
+from training.torch_programs.programs import make_programs
 
+CPU = torch.device("cpu")
+ONNX_RUNTIME = "onnxruntime-cpu"
+SEED, IMAGES, FRAME_STEP = 7, 4, 30  # of the drawn road that is measured on
+WARMUP = 5
 EXAMPLES = """examples:
   python -m training bench
   python -m training bench --threads 1 --frames 50
-  python -m training bench --bundle street_resynthesis_lite
-The torch networks have the shipped shapes and random weights, which cost the same.
+  python -m training bench --bundle runs/with_int8 --data ../data --every 2
+Engines take turns every few frames of one run, and each ratio is the median of neighbouring turns.
+With --data, labels, score and AP are compared with ONNX Runtime's fp32 graphs, at camera size.
 """
 
 
@@ -35,73 +44,126 @@ def add_parser(subparsers: Any) -> None:
     """Add the verb `bench`."""
     parser = subparsers.add_parser(
         "bench",
-        help="ONNX Runtime against torch eager",
+        help="torch eager, torch programs and ONNX Runtime in one run",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--bundle", default=DEFAULT_BUNDLE)
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--frames", type=int, default=30, help="frames of each, in turn")
+    parser.add_argument(
+        "--bundle", default=DEFAULT_BUNDLE, help="shipped name, or folder of the same networks"
+    )
+    parser.add_argument("--threads", type=positive_int, default=2)
+    parser.add_argument(
+        "--frames", type=positive_int, default=60, help="of each, in turns (default: 60)"
+    )
+    parser.add_argument("--data", type=Path, help="folder that holds CamVid and the cut-outs")
+    parser.add_argument(
+        "--every",
+        type=positive_int,
+        default=4,
+        help="compare on each n-th frame of CamVid val (default: 4)",
+    )
     parser.set_defaults(handler=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print medians and ratios; returns 0."""
-    torch.set_num_threads(args.threads)
+    """Print the table; returns 0."""
     bundle = Bundle.open(args.bundle)
-    image = np.random.default_rng(0).integers(
-        0, 256, (1, bundle.input.height, bundle.input.width, 3), np.uint8
-    )
-    runner = load_runner(bundle, "onnxruntime", threads=args.threads)
-    stages = [stage.eval() for stage in networks_like(bundle)]
-    fast = [stage.eval().to(memory_format=torch.channels_last) for stage in networks_like(bundle)]
-    contenders: dict[str, Callable[[], Any]] = {
-        "onnxruntime, whole chain": lambda: runner.run(image, ("labels", "score")),
-        "onnxruntime, segmentation alone": lambda: runner.run(image, ("labels",)),
-        "torch eager, through the host": lambda: eager(stages, image),
-        "torch eager, channels last": lambda: eager(fast, image),
-    }
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    of_stages: dict[str, list[float]] = {stage.name: [] for stage in bundle.stages}
-    for frame in range(args.frames + 3):  # three frames of warm-up
-        for name, call in contenders.items():
-            begin = time.perf_counter()
-            answer = call()
-            if frame < 3:
-                continue
-            seconds[name].append(time.perf_counter() - begin)
-            if name == "onnxruntime, whole chain":
-                for stage in of_stages:
-                    of_stages[stage].append(answer.seconds[stage])
-    base = statistics.median(seconds["onnxruntime, whole chain"])
-    print(f"{bundle.name}, {bundle.input.height}x{bundle.input.width}, {args.threads} threads")
-    for name, values in (seconds | {f"  stage {k}": v for k, v in of_stages.items()}).items():
-        median = statistics.median(values)
-        print(f"  {name:34s} {1e3 * median:7.1f} ms median   {median / base:5.2f} x the chain")
-    runner.close()
+    pasted = None if args.data is None else open_dataset(MEASURED_SET, args.data)
+    with tempfile.TemporaryDirectory() as name, ExitStack() as stack:
+        engines = open_engines(bundle, EngineCache(Path(name)), args.threads)
+        for detector in engines.values():
+            stack.enter_context(detector)
+        road = RoadSequence(seed=SEED)
+        report = measure_engines(
+            engines,
+            [road.frame(index * FRAME_STEP).image for index in range(IMAGES)],
+            ("labels", "score"),
+            frames=args.frames,
+            warmup=WARMUP,
+            progress=progress_bar,
+        )
+        parities: dict[str, Parity] = {}
+        if pasted is not None:
+            reference = Reference(bundle, pasted, every=args.every, real=True, threads=args.threads)
+            parities = {name: reference.judge(detector) for name, detector in engines.items()}
+    print("\n".join(lines(bundle, args.threads, report, parities)))
     return 0
 
 
-def networks_like(bundle: Bundle) -> list[Stage]:
-    """Torch stages of the shipped shapes. Raises BundleError for a bundle that is not ours."""
-    if bundle.method == "obsnet" and bundle.name == OBSNET.name:
-        return [Segmentation(LightPyramid()), Observation(LightObserver())]
-    if bundle.method == "image_resynthesis" and bundle.name == RESYNTHESIS.name:
-        return light_stages(LightPyramid(), LightGenerator(), LightDiscrepancy())
-    raise BundleError(
-        f"bundle {bundle.name} has no torch networks to compare with; expected {OBSNET.name} or "
-        f"{RESYNTHESIS.name}"
-    )
+def open_engines(bundle: Bundle, cache: EngineCache, threads: int) -> dict[str, Detector]:
+    """Every way to run the bundle on this CPU, by name, torch eager first.
 
-
-@torch.no_grad()
-def eager(stages: Sequence[Stage], image: np.ndarray) -> np.ndarray:
-    """The chain stage by stage, each tensor handed on as a numpy array, as scripts do it."""
-    arrays = {"image": image}
-    for stage in stages:
-        made = stage(*(torch.from_numpy(arrays[name]) for name in stage.inputs))
-        values = made if isinstance(made, tuple) else (made,)
-        arrays.update(
-            {name: v.cpu().numpy() for name, v in zip(stage.outputs, values, strict=True)}
+    cache: where programs of the torch backend are put. threads: of each, set for all of torch.
+    Raises BundleError for a bundle whose torch networks are not known, BackendError.
+    """
+    torch.set_num_threads(threads)
+    wide = [stage.to(memory_format=torch.channels_last) for stage in bundle_stages(bundle)]
+    make_programs(bundle, cache, device=CPU, precision="fp32")
+    runners: dict[str, Runner] = {
+        "torch eager": EagerRunner(bundle_stages(bundle), CPU),
+        "torch eager, channels last": EagerRunner(wide, CPU),
+        "torch backend": TorchBackend(lambda: cache).load(bundle, "cpu", threads=threads),
+    }
+    engines = {}
+    for name, runner in runners.items():
+        engines[name] = Detector(bundle, "onnxruntime", device="cpu", threads=threads)
+        engines[name].close()
+        engines[name].runner = runner
+    for precision in cpu_precisions(bundle):
+        engines[f"onnxruntime {precision}"] = Detector(
+            bundle, "onnxruntime", device="cpu", precision=precision, threads=threads
         )
-    return arrays["score"]
+    return engines
+
+
+def cpu_precisions(bundle: Bundle) -> list[str]:
+    """The precisions that every stage has a graph of for ONNX Runtime on CPUs, in the bundle's
+    order. fp16 is none: a CPU computes it in fp32 and rounds."""
+    of_stages = [
+        [file.precision for file in stage.files if file.target in ("any", ONNX_RUNTIME)]
+        for stage in bundle.stages
+    ]
+    shared = set[str].intersection(*map(set, of_stages)) - {"fp16"}
+    return [name for name in dict.fromkeys(of_stages[0]) if name in shared]
+
+
+def lines(
+    bundle: Bundle, threads: int, report: EngineReport, parities: Mapping[str, Parity]
+) -> list[str]:
+    """The machine, the table for terminals and Markdown, and the stages where they are told."""
+    spec = bundle.input
+    told = [
+        *report.before.lines(),
+        f"{bundle.name}, {spec.height}x{spec.width}, {threads} thread{'s' if threads > 1 else ''}, "
+        f"{report.frames} frames of each",
+    ]
+    if parities:
+        first = next(iter(parities.values()))
+        told.append(f"compared with onnxruntime fp32 on {first.frames} frames of {first.data}")
+    told += [
+        "| | p50 ms | x torch eager (80 % of turns) | CPU ms | label agreement | score error "
+        "| AP |",
+        "|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    told += [_row(engine, parities.get(engine.name)) for engine in report.engines]
+    return [*told, *_stage_lines(report.engines, [stage.name for stage in bundle.stages])]
+
+
+def _row(engine: EngineTimes, parity: Parity | None) -> str:
+    """ratio: how many times as fast as the first engine."""
+    ratio = engine.ratio
+    faster = f"{1 / ratio.median:.2f} ({1 / ratio.high:.2f}-{1 / ratio.low:.2f})"
+    seen = "- | - | -"
+    if parity is not None:
+        seen = f"{parity.label_agreement:.4f} | {parity.score_mean_error:.2g} | {parity.ap:.4f}"
+    p50 = engine.steps["run"].p50
+    return f"| {engine.name} | {p50:.1f} | {faster} | {engine.cpu:.1f} | {seen} |"
+
+
+def _stage_lines(engines: Sequence[EngineTimes], stages: Sequence[str]) -> list[str]:
+    return [
+        f"{engine.name}: "
+        + ", ".join(f"{stage} {engine.steps[stage].p50:.1f} ms" for stage in stages)
+        for engine in engines
+        if all(stage in engine.steps for stage in stages)
+    ]

@@ -1,4 +1,4 @@
-"""`python -m training export`: a trained checkpoint becomes a bundle that is shipped.
+"""`python -m training export`: a checkpoint, or a bundle at another input size, becomes a bundle.
 
 Thresholds are chosen on frames that neither training saw nor the reported sets hold: CamVid val,
 IDD-Lite val and procedural scenes of other seeds, and for recall CamVid val with pasted objects of
@@ -19,12 +19,14 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
+from anomaly_seg_ros.backends.base import choose_file
 from anomaly_seg_ros.bundle import Bundle, write_bundle
 from anomaly_seg_ros.calibration import MIN_REGION, DriveCounts, candidate_thresholds
 from anomaly_seg_ros.classes import CITYSCAPES
 from anomaly_seg_ros.detector import Detector
 from anomaly_seg_ros.metrics import ANOMALY, KNOWN, VOID, FrameResult, ScoreHistogram
 from anomaly_seg_ros.score_quantiles import histogram_quantiles
+from training.bundle_networks import bundle_stages
 from training.checkpoint_bundle import size_of
 from training.checkpoints import open_stages
 from training.data.camvid import camvid
@@ -43,9 +45,11 @@ ALARM_POINTS = (
 )
 NORMAL = "CamVid val, IDD-Lite val and procedural scenes, without unknown objects"
 UNKNOWN = "CamVid val with pasted objects of the cut-outs' val split"
-EXAMPLES = """example:
+EXAMPLES = """examples:
   python -m training export --checkpoint runs/joint/final.ckpt --data ../data \\
       --out anomaly_seg_ros/bundles/street_obsnet_lite
+  python -m training export --bundle street_obsnet_lite --size 512x1024 --data ../data \\
+      --out runs/street_obsnet_lite_512
 """
 
 
@@ -53,11 +57,15 @@ def add_parser(subparsers: Any) -> None:
     """Add the verb `export`."""
     parser = subparsers.add_parser(
         "export",
-        help="a checkpoint of a light chain becomes a bundle",
+        help="a checkpoint of a light chain, or a shipped bundle, becomes a bundle",
         epilog=EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--checkpoint", type=Path, required=True)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--checkpoint", type=Path, help="of `python -m training fit`")
+    source.add_argument(
+        "--bundle", help="shipped name or folder: the same weights at another --size or --fit"
+    )
     parser.add_argument("--data", type=Path, required=True, help="folder that holds the datasets")
     parser.add_argument("--out", type=Path, required=True, help="bundle folder")
     parser.add_argument(
@@ -70,7 +78,8 @@ def add_parser(subparsers: Any) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export, calibrate, write; returns 0."""
-    stages = open_stages(args.checkpoint)
+    source = None if args.bundle is None else Bundle.open(args.bundle)
+    stages = open_stages(args.checkpoint) if source is None else bundle_stages(source)
     kind = released(stages)
     height, width = args.size or kind.size
     frames = camvid(args.data, "val")
@@ -82,6 +91,8 @@ def run(args: argparse.Namespace) -> int:
         files = {stage.description["name"]: {"fp32": stage.file} for stage in exported}
         made = [stage.description for stage in exported]
         description = describe(kind, made, (height, width), args.fit)
+        if source is not None:
+            description["provenance"] = exported_again(source)
         draft = write_bundle(Path(folder) / "draft", description=description, stage_files=files)
         points, quantiles = calibrate(draft, args.data, args.every)
         description["operating_points"] = points
@@ -126,6 +137,14 @@ def describe(
             "data_licences": list(LICENCES),
         },
     }
+
+
+def exported_again(bundle: Bundle) -> dict[str, Any]:
+    """Provenance of the bundle that the weights come from, with the SHA-256 of its graphs."""
+    graphs = {
+        stage.name: choose_file(stage, "fp32", "onnxruntime-cpu").sha256 for stage in bundle.stages
+    }
+    return {**bundle.provenance, "weights_of": {"bundle": bundle.name, "graphs": graphs}}
 
 
 def calibrate(

@@ -82,11 +82,15 @@ class Reference:
         first: only so many frames, without AP. Raises BackendError for graphs that do not load.
         """
         trial = with_files(self.bundle, files, precision)
-        samples = self.samples[:first]
         with Detector(
             trial, "onnxruntime", device="cpu", precision=precision, threads=self.threads
         ) as detector:
-            answers = [_answer(detector, sample) for sample in samples]
+            return self.judge(detector, first=first)
+
+    def judge(self, detector: Detector, *, first: int | None = None) -> Parity:
+        """What the detector, the same bundle on another engine, sees; first: as for `measure`."""
+        samples = self.samples[:first]
+        answers = [_answer(detector, sample) for sample in samples]
         agreement = [
             float((labels == fp32).mean())
             for (labels, _), (fp32, _) in zip(answers, self.answers, strict=False)

@@ -19,8 +19,8 @@ from anomaly_seg_ros.backends.engine_cache import EngineCache
 from anomaly_seg_ros.backends.torch_backend import PRECISIONS, TorchBackend
 from anomaly_seg_ros.bundle import DEFAULT_BUNDLE, Bundle, write_bundle
 from anomaly_seg_ros.classes import CITYSCAPES
-from training.bench import networks_like
 from training.benchmark.machine import describe_machine
+from training.bundle_networks import bundle_stages
 from training.checkpoint_bundle import size_of
 from training.export import Gate, export_stages
 from training.methods.image_resynthesis.paper_pipeline import paper_stages as resynthesis_stages
@@ -64,23 +64,19 @@ parity tell of arithmetic alone.
 
 @dataclass(frozen=True)
 class Case:
-    """A bundle with fp32 and fp16 graphs, and the same networks as torch modules.
-
-    same_weights: whether those modules answer as the bundle does.
-    """
+    """A bundle with fp32 and fp16 graphs, and the same networks as torch modules."""
 
     bundle: Bundle
     stages: Sequence[Stage]
-    same_weights: bool
 
 
 @dataclass(frozen=True)
 class Row:
-    """One way to run a case. compared: None where its weights are others than the bundle's."""
+    """One way to run a case."""
 
     name: str
     cost: Cost
-    compared: Compared | None
+    compared: Compared
     note: str
 
 
@@ -121,12 +117,12 @@ def run(args: argparse.Namespace) -> int:
 def cases(folder: Path, networks: Sequence[str], size: tuple[int, int]) -> Iterator[Case]:
     """The default bundle, then the paper's networks, written to `folder` one after the other."""
     shipped = Bundle.open(DEFAULT_BUNDLE)
-    yield Case(with_half(shipped, folder / shipped.name), networks_like(shipped), False)
+    yield Case(with_half(shipped, folder / shipped.name), bundle_stages(shipped))
     for name in networks:
         torch.manual_seed(0)
         stages = PAPER[name]()
         fp32 = random_bundle(folder / f"{name}_fp32", name, stages, size)
-        yield Case(with_half(fp32, folder / name), stages, True)
+        yield Case(with_half(fp32, folder / name), stages)
 
 
 def random_bundle(
@@ -175,7 +171,7 @@ def with_half(bundle: Bundle, out: Path) -> Bundle:
 
 
 def measure(case: Case, cache: EngineCache, device: torch.device, runs: int) -> list[Row]:
-    """Every way to run the case, in turn; parity of those that have the bundle's weights."""
+    """Every way to run the case, in turn, and the parity of each."""
     runners: dict[str, Runner] = {
         "eager fp32": EagerRunner(case.stages, device),
         "eager fp16 (autocast)": EagerRunner(case.stages, device, half=True),
@@ -190,9 +186,7 @@ def measure(case: Case, cache: EngineCache, device: torch.device, runs: int) -> 
     costs = in_turn(runners, images[0], runs)
     rows = []
     for name, runner in runners.items():
-        eager = isinstance(runner, EagerRunner)
-        judged = case.same_weights or not eager
-        compared = compare(case.bundle, runner, images) if judged else None
+        compared = compare(case.bundle, runner, images)
         rows.append(Row(name, costs[name], compared, runner.describe().note))
         runner.close()
     return rows
@@ -210,9 +204,7 @@ def lines(case: Case, rows: Sequence[Row]) -> list[str]:
     for row in rows:
         found = row.compared
         parity = (
-            "- | - | -"
-            if found is None
-            else f"{found.label_agreement:.4f} | {found.score_mean_error:.2g} | "
+            f"{found.label_agreement:.4f} | {found.score_mean_error:.2g} | "
             f"{found.score_max_error:.2g}"
         )
         cost = f"{row.cost.wall:.2f} | {base / row.cost.wall:.2f}"
