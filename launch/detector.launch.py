@@ -1,6 +1,8 @@
-"""Start the detector on a camera topic, with RViz on request.
+"""Start the detector on a camera topic, or on several, with RViz on request.
 
     ros2 launch anomaly_seg_ros detector.launch.py image_topic:=/my/camera/image_raw
+    ros2 launch anomaly_seg_ros detector.launch.py cameras:=front,left,right \
+        image_topic:=/sensors/{camera}/image_raw
     ros2 launch anomaly_seg_ros detector.launch.py bundle:=NAME_OR_FOLDER rviz:=true
     ros2 launch anomaly_seg_ros detector.launch.py --show-args
 
@@ -18,15 +20,23 @@ from ament_index_python.packages import (
 )
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
+from launch.logging import launch_config
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
 
-from anomaly_seg_ros.nodes.environment import PROFILE_VARIABLES, profile_environment
+from anomaly_seg_ros.nodes.environment import (
+    PROFILE_VARIABLES,
+    launched_environment,
+)
+from anomaly_seg_ros.nodes.parameters import UNNAMED
+from anomaly_seg_ros.nodes.rviz_layout import camera_layout, moved_topics
+from anomaly_seg_ros.nodes.topics import checked_names, input_name
 
 CONFIG = Path(get_package_share_directory("anomaly_seg_ros")) / "config"
 BOOLEANS = ["true", "false"]
+FILES = ("params_file", "dds_profile", "rviz_config")
 COMPRESSED = "/compressed"
-OUTPUTS = ("overlay", "segmentation", "anomaly_mask", "anomaly_score", "synthesis", "markers")
+PLACEHOLDER = "{camera}"
 
 # Arguments that become node parameters when they are not empty, and how their text is read.
 PARAMETERS = {
@@ -48,7 +58,15 @@ def arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             "image_topic",
             default_value="image",
-            description="Camera topic, sensor_msgs/Image (without the ending /compressed).",
+            description="Camera topic, sensor_msgs/Image (without the ending /compressed). With "
+            f"cameras {PLACEHOLDER} in it stands for the name of each; without it a relative topic "
+            "lies under that name: front/image.",
+        ),
+        DeclareLaunchArgument(
+            "cameras",
+            default_value="",
+            description="Names of several cameras, for one detector with one engine: "
+            "front,left,right. Empty: one camera, or the cameras of params_file.",
         ),
         DeclareLaunchArgument(
             "image_transport",
@@ -85,7 +103,7 @@ def arguments() -> list[DeclareLaunchArgument]:
         DeclareLaunchArgument(
             "params_file",
             default_value=str(CONFIG / "detector.yaml"),
-            description="YAML file with the node's parameters.",
+            description="YAML file with the node's parameters, empty: their defaults.",
         ),
         DeclareLaunchArgument(
             "namespace", default_value="", description="Namespace of the nodes, e.g. the camera."
@@ -113,8 +131,9 @@ def arguments() -> list[DeclareLaunchArgument]:
         ),
         DeclareLaunchArgument(
             "rviz_config",
-            default_value=str(CONFIG / "anomaly_seg.rviz"),
-            description="RViz configuration.",
+            default_value="",
+            description="RViz configuration, empty: anomaly_seg.rviz, or with cameras one that is "
+            "made of anomaly_seg_cameras.rviz for their names.",
         ),
         DeclareLaunchArgument(
             "dds_profile",
@@ -131,50 +150,84 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     def value(name: str) -> str:
         return LaunchConfiguration(name).perform(context)
 
-    topic = value("image_topic")
-    if topic.endswith(COMPRESSED):
-        raise RuntimeError(
-            f"image_topic is {topic}, expected the name without {COMPRESSED}: "
-            f"image_topic:={topic.removesuffix(COMPRESSED)} image_transport:=compressed"
-        )
+    for name in FILES:
+        if value(name) and not Path(value(name)).is_file():  # launch would go on without it
+            raise RuntimeError(f"{name} is {value(name)}, which is no file; expected its path")
+    topics = camera_topics(value("cameras"), value("image_topic"))
+    several = {} if UNNAMED in topics else {"cameras": list(topics)}
+    prefix = context.launch_configurations.get("launch-prefix", "")
     common = {
         "output": "screen",
         "arguments": ["--ros-args", "--log-level", value("log_level")],
-        "additional_env": (
-            profile_environment(value("dds_profile")) if value("dds_profile") else None
-        ),
+        "additional_env": launched_environment(value("dds_profile"), prefix),
     }
     sim_time = {"use_sim_time": value("use_sim_time") == "true"}
+    inputs = [(input_name(name), topic) for name, topic in topics.items()]
     nodes: list[LaunchDescriptionEntity] = [
         Node(
             package="anomaly_seg_ros",
             executable="detector_node",
             name="detector",
             namespace=value("namespace"),
-            parameters=[value("params_file"), overrides(value), sim_time],
-            remappings=[("image", topic), ("image" + COMPRESSED, topic + COMPRESSED)],
+            parameters=[*filter(None, [value("params_file")]), overrides(value), several, sim_time],
+            remappings=[*inputs, *((name + COMPRESSED, to + COMPRESSED) for name, to in inputs)],
             **common,
         )
     ]
     if value("rviz") == "true":
         require_rviz()
-        # The RViz file names the topics of a detector without namespace on a camera `image`.
-        prefix = "/".join(["", *filter(None, value("namespace").split("/"))])
-        moved = [(f"/detector/{out}", f"{prefix}/detector/{out}") for out in OUTPUTS]
-        camera = topic if topic.startswith("/") else f"{prefix}/{topic}"
-        moved += [("/image", camera), ("/camera_info", camera.rsplit("/", 1)[0] + "/camera_info")]
-        common["arguments"] = ["--display-config", value("rviz_config"), *common["arguments"]]
+        layout = value("rviz_config") or default_layout(list(topics))
+        common["arguments"] = ["--display-config", layout, *common["arguments"]]
         nodes.append(
             Node(
                 package="rviz2",
                 executable="rviz2",
                 name="rviz",
                 parameters=[sim_time],
-                remappings=moved,
+                remappings=moved_topics(value("namespace"), topics),
                 **common,
             )
         )
     return nodes
+
+
+def camera_topics(cameras: str, pattern: str) -> dict[str, str]:
+    """Image topic of each camera, of the name UNNAMED where `cameras` is empty.
+
+    cameras: names with commas between. pattern: the argument image_topic. Raises RuntimeError when
+    the two do not fit, NodeError for a name that cannot be a part of a topic's name.
+    """
+    if pattern.endswith(COMPRESSED):
+        raise RuntimeError(
+            f"image_topic is {pattern}, expected the name without {COMPRESSED}: "
+            f"image_topic:={pattern.removesuffix(COMPRESSED)} image_transport:=compressed"
+        )
+    if not cameras.strip():
+        if PLACEHOLDER in pattern:
+            raise RuntimeError(
+                f"image_topic is {pattern}, but no camera is named: give cameras:=front,left, or "
+                "the topic of the one camera"
+            )
+        return {UNNAMED: pattern}
+    if PLACEHOLDER not in pattern:
+        if pattern.startswith("/"):
+            raise RuntimeError(
+                f"image_topic is {pattern} for every one of the cameras {cameras}; expected "
+                f"{PLACEHOLDER} in it, such as image_topic:=/sensors/{PLACEHOLDER}/image_raw"
+            )
+        pattern = f"{PLACEHOLDER}/{pattern}"
+    names = checked_names([name.strip() for name in cameras.split(",")])
+    return {name: pattern.replace(PLACEHOLDER, name) for name in names}
+
+
+def default_layout(cameras: list[str]) -> str:
+    """Path of our RViz layout; that for several cameras is written beside the log of the launch."""
+    if cameras == [UNNAMED]:
+        return str(CONFIG / "anomaly_seg.rviz")
+    shipped = CONFIG / "anomaly_seg_cameras.rviz"
+    made = Path(launch_config.get_log_file_path(shipped.name))
+    made.write_text(camera_layout(shipped.read_text(encoding="utf-8"), cameras), encoding="utf-8")
+    return str(made)
 
 
 def overrides(value: Callable[[str], str]) -> dict[str, object]:

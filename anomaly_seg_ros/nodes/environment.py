@@ -58,12 +58,13 @@ def transport_profile() -> Path | None:
     return None
 
 
-def private_ros_environment(scratch: Path) -> dict[str, str]:
+def private_ros_environment(scratch: Path, processes: int | None = None) -> dict[str, str]:
     """Variables to add to those of this process so that a demo or bench runs by itself.
 
     Own domain on this machine only, so that it meets no vehicle and no other run; our transport
     profile unless the user set one; in a plain venv also the prefix where ROS lies. In a container
     with little shared memory the profile is a smaller copy, written to the folder `scratch`.
+    processes: how many have room for images at the same time, None: PRIVATE_PROCESSES.
     """
     added = {
         "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST",
@@ -74,7 +75,9 @@ def private_ros_environment(scratch: Path) -> dict[str, str]:
     if not os.environ.get("AMENT_PREFIX_PATH"):
         added["AMENT_PREFIX_PATH"] = sys.prefix
     if transport_profile() is None:
-        profile = _fitting_profile(config_file(TRANSPORT_PROFILE), scratch)
+        profile = _fitting_profile(
+            config_file(TRANSPORT_PROFILE), scratch, processes or PRIVATE_PROCESSES
+        )
         added.update(profile_environment(profile))
     return added
 
@@ -85,7 +88,17 @@ def profile_environment(profile: Path | str) -> dict[str, str]:
     return {PROFILE_VARIABLES[1 if is_old else 0]: str(profile)}
 
 
-def _fitting_profile(profile: Path, scratch: Path) -> Path:
+def launched_environment(profile: Path | str, prefix: str) -> dict[str, str]:
+    """Variables for a node that this process, `ros2 launch`, starts; profile may be empty: none.
+
+    The node ends with the launch: that passes SIGINT on, but a SIGTERM or a crash would leave the
+    node behind. Not behind a prefix (the launch-prefix, such as gdb), which is the parent then.
+    """
+    parent = {} if prefix else {PARENT_VARIABLE: str(os.getpid())}
+    return {**parent, **(profile_environment(profile) if profile else {})}
+
+
+def _fitting_profile(profile: Path, scratch: Path, processes: int) -> Path:
     """The profile, or a copy whose segments fit into /dev/shm.
 
     Fast DDS allocates a segment whole; where it does not fit it goes on without shared memory, and
@@ -99,13 +112,13 @@ def _fitting_profile(profile: Path, scratch: Path) -> Path:
     match = re.search(r"<segment_size>(\d+)</segment_size>", text)
     if match is None:
         raise NodeError(f"{profile} states no <segment_size>; install the package again")
-    segment = int(room * SEGMENT_SHARE / PRIVATE_PROCESSES)
+    segment = int(room * SEGMENT_SHARE / processes)
     if int(match[1]) <= segment:
         return profile
     if segment < SMALLEST_SEGMENT:
         raise NodeError(
             f"{SHARED_MEMORY} has {room / 1e6:.0f} MB left; camera images between processes need "
-            f"{PRIVATE_PROCESSES * SMALLEST_SEGMENT / SEGMENT_SHARE / 1e6:.0f} MB: start the "
+            f"{processes * SMALLEST_SEGMENT / SEGMENT_SHARE / 1e6:.0f} MB: start the "
             "container with --shm-size=512m"
         )
     smaller = scratch / TRANSPORT_PROFILE
