@@ -12,6 +12,8 @@ CONSTRAINTS ?= $(wildcard constraints-$(PYTHON_TAG).txt)
 PIP_INSTALL = -m pip --disable-pip-version-check install --quiet $(addprefix --constraint ,$(CONSTRAINTS))
 
 DEMO_OUT ?= build/demo
+SOAK_OUT ?= build/soak.json
+SOAK_ARGS ?=
 PYTEST_ARGS ?=
 
 # Each environment brings its own ROS 2, so nothing of a sourced one may leak in. The ROS wheels
@@ -38,7 +40,7 @@ PACKAGED := setup.py setup.cfg MANIFEST.in README.md package.xml $(CONSTRAINTS) 
 # $(call in_venv,FOLDER): the lines that follow in the recipe run with FOLDER activated.
 in_venv = source $(1)/bin/activate; export AMENT_PREFIX_PATH="$$VIRTUAL_ENV";
 
-.PHONY: help demo test lint bench parity gpu-report clean distclean
+.PHONY: help demo test lint bench soak parity gpu-report clean distclean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +50,9 @@ demo: .venv-demo/.installed  ## install the vehicle side (no torch) and replay a
 
 bench: .venv-demo/.installed  ## measure the bare engine, then the node with its transport
 	@$(call in_venv,.venv-demo) anomaly-seg bench engine; anomaly-seg bench node
+
+soak: .venv-demo/.installed  ## prove the node over 10,000 frames and through faults: half an hour
+	@$(call in_venv,.venv-demo) anomaly-seg soak --out $(SOAK_OUT) $(SOAK_ARGS)
 
 lint: .venv-test/.installed  ## ruff and mypy
 	@$(call in_venv,.venv-test) ruff check .; ruff format --check .; mypy

@@ -102,6 +102,7 @@ setup(
         "console_scripts": [
             f"anomaly-seg = {PACKAGE}.cli.main:main",
             f"detector_node = {PACKAGE}.nodes.detector_node:main",
+            f"evaluator_node = {PACKAGE}.nodes.evaluator_node:main",
             f"image_source_node = {PACKAGE}.nodes.image_source_node:main",
         ]
     },

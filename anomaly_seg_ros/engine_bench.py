@@ -144,7 +144,7 @@ class _Counts:
 
     def times(self, name: str, detector: Detector, first: _Counts, frames: int) -> EngineTimes:
         steps = {
-            step: _percentiles([row[step] for row in self.rows])
+            step: percentiles([row[step] for row in self.rows])
             for step in ("fit", *_inner_steps(self.rows[0]), "run", "finish", "total")
         }
         spec = detector.bundle.input
@@ -228,6 +228,7 @@ def _inner_steps(steps: Mapping[str, object]) -> list[str]:
     return [name for name in steps if name not in (*OWN_STEPS, "run", "total")]
 
 
-def _percentiles(seconds: Sequence[float]) -> Percentiles:
+def percentiles(seconds: Sequence[float]) -> Percentiles:
+    """Of durations in seconds, at least one."""
     p50, p95, p99 = np.percentile(np.asarray(seconds) * 1e3, (50, 95, 99))
     return Percentiles(float(p50), float(p95), float(p99))

@@ -9,7 +9,10 @@ from typing import Any
 
 from anomaly_seg_ros.cli.options import (
     add_detector_options,
+    add_label_options,
     add_source_options,
+    evaluate_options,
+    label_topics,
     open_detector,
     positive_int,
 )
@@ -52,42 +55,9 @@ def add_parser(subparsers: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     add_source_options(parser)
-    parser.add_argument(
-        "--labels",
-        required=True,
-        metavar="DIR_OR_TOPIC",
-        help='folder of label pictures, label topic of the bag, or "scenes" for drawn scenes',
-    )
+    add_label_options(parser, required=True)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="results go here")
     add_detector_options(parser)
-    parser.add_argument(
-        "--pair",
-        choices=("auto", "stem", "number", "order", "stamp"),
-        default="auto",
-        help="how label files and frames belong together (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--label-suffix",
-        default="",
-        metavar="TEXT",
-        help="what label stems have after the image's stem, for example _labels",
-    )
-    parser.add_argument(
-        "--map",
-        default=None,
-        metavar="V:M,...",
-        help='meaning of other label values: "12:1,11:255,*:0"',
-    )
-    parser.add_argument(
-        "--resize-labels",
-        action="store_true",
-        help="fit labels of another size than their frame (nearest), and say so",
-    )
-    parser.add_argument(
-        "--exact",
-        action="store_true",
-        help="keep every score (4 bytes a labelled pixel) instead of bins with stated errors",
-    )
     parser.add_argument(
         "--limit", type=positive_int, default=None, metavar="N", help="stop after N frames"
     )
@@ -95,24 +65,16 @@ def add_parser(subparsers: Any) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    from anomaly_seg_ros.replay.evaluation import EvaluateOptions, evaluate
-    from anomaly_seg_ros.replay.evaluation_report import LISTED, problem_lists, summary_lines
-    from anomaly_seg_ros.replay.labels import LabelMap, open_labels
+    from anomaly_seg_ros.replay.evaluation import evaluate
+    from anomaly_seg_ros.replay.evaluation_report import problem_lines, summary_lines
+    from anomaly_seg_ros.replay.labels import open_labels
     from anomaly_seg_ros.replay.progress import progress_bar
     from anomaly_seg_ros.replay.sources import open_source
     from anomaly_seg_ros.replay.video import quiet_decoders
 
     quiet_decoders()
-    options = EvaluateOptions(
-        limit=args.limit,
-        resize_labels=args.resize_labels,
-        exact=args.exact,
-        region=str(args.region or ""),
-        label_map=LabelMap.parse(args.map) if args.map else LabelMap(),
-    )
-    # A label topic is an image topic too, but not the camera's.
-    not_topics = () if Path(args.labels).is_dir() else (args.labels, f"/{args.labels}")
-    with open_source(args.input, topic=args.topic, not_topics=not_topics) as source:
+    options = evaluate_options(args)
+    with open_source(args.input, topic=args.topic, not_topics=label_topics(args)) as source:
         labels = open_labels(args.labels, source, pairing=args.pair, suffix=args.label_suffix)
         try:
             with open_detector(args) as detector:
@@ -121,12 +83,8 @@ def run(args: argparse.Namespace) -> int:
                 )
         finally:
             labels.close()
-    for title, names in problem_lists(results):
-        print(f"{title} ({len(names)}):", file=sys.stderr)
-        for name in names[:LISTED]:
-            print(f"  {name}", file=sys.stderr)
-        if len(names) > LISTED:
-            print(f"  ... and {len(names) - LISTED} more, see results.json", file=sys.stderr)
+    for line in problem_lines(results):
+        print(line, file=sys.stderr)
     print("\n".join(summary_lines(results)))
     print(f"results: {args.out}")
     return 0

@@ -18,12 +18,14 @@ from anomaly_seg_ros.cli import (
     engine,
     evaluate,
     parity,
+    replay,
+    soak,
 )
 from anomaly_seg_ros.errors import AnomalySegError
 
 # Each module has add_parser(subparsers), which sets the default `handler` to run(args) -> int.
 # They import what they compute with inside run, so that --help is quick and needs no ROS.
-VERBS = (detect, evaluate, calibrate, demo, bench, parity, engine, doctor, bundle)
+VERBS = (detect, evaluate, replay, calibrate, demo, bench, soak, parity, engine, doctor, bundle)
 
 EXIT_ERROR = 2
 EXIT_INTERRUPTED = 130  # 128 + SIGINT, as shells have it

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from anomaly_seg_ros.bundle import Bundle
     from anomaly_seg_ros.detector import Detector
     from anomaly_seg_ros.replay.evaluation import EvaluateOptions
 
@@ -138,14 +139,20 @@ def evaluate_options(args: argparse.Namespace) -> EvaluateOptions:
     )
 
 
-def open_detector(args: argparse.Namespace) -> Detector:
-    """The detector that the options of add_detector_options describe. Raises AnomalySegError."""
+def open_bundle(args: argparse.Namespace) -> Bundle:
+    """The bundle that --bundle names, with the classes of --class-map. Raises BundleError."""
     from anomaly_seg_ros.bundle import DEFAULT_BUNDLE, Bundle
-    from anomaly_seg_ros.detector import Detector
 
     bundle = Bundle.open(args.bundle or DEFAULT_BUNDLE)
+    return bundle.with_classes(args.class_map) if args.class_map else bundle
+
+
+def open_detector(args: argparse.Namespace) -> Detector:
+    """The detector that the options of add_detector_options describe. Raises AnomalySegError."""
+    from anomaly_seg_ros.detector import Detector
+
     return Detector(
-        bundle.with_classes(args.class_map) if args.class_map else bundle,
+        open_bundle(args),
         args.backend,
         args.operating_point,
         region=args.region,

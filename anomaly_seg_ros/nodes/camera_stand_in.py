@@ -19,8 +19,9 @@ from std_srvs.srv import Trigger
 
 from anomaly_seg_ros.errors import NodeError
 from anomaly_seg_ros.imaging.encodings import fill_image
-from anomaly_seg_ros.nodes.diagnostics import status_values
+from anomaly_seg_ros.nodes.diagnostics import TASK, status_values
 from anomaly_seg_ros.nodes.outputs import LABELS_TOPIC, LATCHED_QOS
+from anomaly_seg_ros.nodes.parameters import UNNAMED
 from anomaly_seg_ros.replay.writers import jpeg_bytes
 
 CAMERA_TOPIC = "/camera/image"
@@ -31,6 +32,7 @@ START_PATIENCE = (
 )
 ANSWER_PATIENCE = 20.0  # seconds for one frame
 RESEND_SECONDS = 2.0
+READER_DEPTH = 10  # answers that wait while a frame is being sent
 
 Stamp = tuple[int, int]
 
@@ -39,7 +41,8 @@ class CameraStandIn:
     """Publishes camera images and receives the detector's outputs, in one thread, by spinning.
 
     outputs: topics of the detector to subscribe. check: called while waiting; raises when the
-    detector process is gone.
+    detector process is gone. topic: of the raw images. detector: the node's name, fully qualified.
+    camera: its name there, where the detector serves several.
     """
 
     def __init__(
@@ -49,6 +52,9 @@ class CameraStandIn:
         *,
         compressed: bool = False,
         on_output: Callable[[str, Any, float], object] | None = None,
+        topic: str = CAMERA_TOPIC,
+        detector: str = DETECTOR,
+        camera: str = UNNAMED,
     ) -> None:
         self._check = check
         self._compressed = compressed
@@ -62,21 +68,22 @@ class CameraStandIn:
         self._executor.add_node(self.node)
         kind, suffix = (CompressedImage, "/compressed") if compressed else (Image, "")
         self._camera = self.node.create_publisher(
-            kind, CAMERA_TOPIC + suffix, QoSProfile(depth=1, reliability=RELIABLE)
+            kind, topic + suffix, QoSProfile(depth=1, reliability=RELIABLE)
         )
+        self._detector = detector
         self._outputs = tuple(outputs)
         self._answers: dict[Stamp, dict[str, tuple[Any, float]]] = {}
-        self._on_output = on_output or self._keep
+        self.on_output = on_output or self._keep  # may be replaced
         self.labels: str | None = None
         self.diagnostics: dict[str, str] = {}
         self._diagnostics_count = 0
         for name in self._outputs:
-            self._subscribe(name)
+            self._subscribe(name, f"{detector}/{camera}/{name}" if camera else f"{detector}/{name}")
         self.node.create_subscription(
-            String, f"{DETECTOR}/{LABELS_TOPIC}", self._on_labels, LATCHED_QOS
+            String, f"{detector}/{LABELS_TOPIC}", self._on_labels, LATCHED_QOS
         )
         self.node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 10)
-        self._reset: Any = self.node.create_client(Trigger, f"{DETECTOR}/reset_statistics")
+        self._reset: Any = self.node.create_client(Trigger, f"{detector}/reset_statistics")
 
     def message(self, image: np.ndarray, encoding: str = "rgb8") -> Any:
         """A camera message of pixels that are already in `encoding`; the stamp comes later.
@@ -95,9 +102,23 @@ class CameraStandIn:
     def send(self, message: Any) -> tuple[Stamp, float]:
         """Publish a camera message stamped now; its stamp, and when (perf_counter)."""
         message.header.stamp = self.node.get_clock().now().to_msg()
+        return stamp_of(message), self.publish(message)
+
+    def publish(self, payload: Any) -> float:
+        """Publish a camera message, or the CDR bytes of one, as it is; when (perf_counter)."""
         moment = time.perf_counter()
-        self._camera.publish(message)
-        return stamp_of(message), moment
+        self._camera.publish(payload)
+        return moment
+
+    def answer(self, stamp: Stamp, patience: float) -> dict[str, tuple[Any, float]] | None:
+        """Wait for all outputs of the frame with this stamp: name -> (message, perf_counter).
+
+        None when they do not come in time. Outputs of other frames that came are forgotten.
+        """
+        self.spin_until(lambda: self._complete(stamp), time.perf_counter() + patience)
+        found = self._answers.get(stamp) if self._complete(stamp) else None
+        self._answers.clear()
+        return found
 
     def ask(
         self, message: Any, patience: float = ANSWER_PATIENCE
@@ -182,12 +203,15 @@ class CameraStandIn:
     def _complete(self, stamp: Stamp) -> bool:
         return len(self._answers.get(stamp, ())) == len(self._outputs)
 
-    def _subscribe(self, name: str) -> None:
+    def _subscribe(self, name: str, topic: str) -> None:
         def arrived(message: Image) -> None:
-            self._on_output(name, message, time.perf_counter())
+            self.on_output(name, message, time.perf_counter())
 
         self.node.create_subscription(
-            Image, f"{DETECTOR}/{name}", arrived, QoSProfile(depth=1, reliability=RELIABLE)
+            Image,
+            topic,
+            arrived,
+            QoSProfile(depth=READER_DEPTH, reliability=RELIABLE),
         )
 
     def _keep(self, name: str, message: Any, moment: float) -> None:
@@ -198,7 +222,7 @@ class CameraStandIn:
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            if status.name.startswith(DETECTOR + ":"):
+            if status.name == f"{self._detector}: {TASK}":
                 self.diagnostics = status_values(status)
                 self._diagnostics_count += 1
 

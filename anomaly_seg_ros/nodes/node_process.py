@@ -53,6 +53,10 @@ class NodeProcess:
     def pid(self) -> int:
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        return self._process.poll() is None
+
     def check(self) -> None:
         """Raise NodeError with the last lines of its log when the process has ended."""
         status = self._process.poll()
@@ -68,7 +72,7 @@ class NodeProcess:
 
     def interrupt(self) -> None:
         """Send SIGINT, as Ctrl-C does."""
-        if self._process.poll() is None:
+        if self.is_running:
             self._process.send_signal(signal.SIGINT)
 
     def wait(self, patience: float = STOP_PATIENCE) -> int:
@@ -92,10 +96,13 @@ class NodeProcess:
 
 
 def detector_process(
-    parameters: Mapping[str, object], environment: Mapping[str, str], log: Path | None = None
+    parameters: Mapping[str, object],
+    environment: Mapping[str, str],
+    log: Path | None = None,
+    remap: str = "image:=/camera/image",
 ) -> NodeProcess:
-    """The detector node with these parameters, its input remapped to /camera/image."""
-    arguments = ["--ros-args", "-r", "image:=/camera/image"]
+    """The detector node with these parameters, its input remapped."""
+    arguments = ["--ros-args", "-r", remap]
     for name, value in parameters.items():
         arguments += ["-p", f"{name}:={_yaml(value)}"]
     if log is None:

@@ -63,6 +63,11 @@ def draw_plots(spread: ScoreSpread, curves: Curves | None) -> str:
         recall, rate = curves.recall, curves.false_positive_rate
         panels.append(_curve("recall", "precision", recall, curves.precision))
         panels.append(_curve("false positive rate", "true positive rate", rate, recall))
+    return svg_of(panels)
+
+
+def svg_of(panels: Sequence[str]) -> str:
+    """An SVG picture of panels side by side, each PANEL pixels wide and high."""
     width = 2 * MARGIN + len(panels) * PANEL + (len(panels) - 1) * GAP
     height = 2 * MARGIN + PANEL
     placed = (
@@ -85,28 +90,30 @@ def _distribution(spread: ScoreSpread) -> str:
         share = counts / counts.sum()
         levels = np.clip(1 + np.log10(np.maximum(share, 1e-9)) / 5, 0, 1)
         x = np.repeat(np.arange(BINS + 1) / BINS, 2)[1:-1]
-        line = _points(x, np.repeat(levels, 2))
+        line = points(x, np.repeat(levels, 2))
         parts.append(f'<polyline points="{line}" fill="none" stroke="{color}" stroke-width="2"/>')
     ticks = [f"{spread.low + part * (spread.high - spread.low):.3g}" for part in (0, 0.5, 1)]
     legend = (
         f'<text x="{PANEL}" y="-8" text-anchor="end"><tspan fill="{KNOWN_COLOR}">known</tspan> '
         f'<tspan fill="{ANOMALY_COLOR}">anomaly</tspan></text>'
     )
-    frame = _frame("score", "share of pixels", ticks, ["1e-5", "", "1"])
+    frame = axes("score", "share of pixels", ticks, ["1e-5", "", "1"])
     return frame + "".join(parts) + legend
 
 
 def _curve(x_name: str, y_name: str, x: np.ndarray, y: np.ndarray) -> str:
     ticks = ["0", "0.5", "1"]
-    line = f'<polyline points="{_points(x, y)}" fill="none" stroke="{CURVE_COLOR}"'
-    return _frame(x_name, y_name, ticks, ticks) + line + ' stroke-width="2"/>'
+    line = f'<polyline points="{points(x, y)}" fill="none" stroke="{CURVE_COLOR}"'
+    return axes(x_name, y_name, ticks, ticks) + line + ' stroke-width="2"/>'
 
 
-def _points(x: np.ndarray, y: np.ndarray) -> str:
+def points(x: np.ndarray, y: np.ndarray) -> str:
+    """Points of a polyline in a panel: x and y [n] in 0..1, y upwards."""
     return " ".join(f"{a * PANEL:.1f},{(1 - b) * PANEL:.1f}" for a, b in zip(x, y, strict=True))
 
 
-def _frame(x_name: str, y_name: str, x_ticks: Sequence[str], y_ticks: Sequence[str]) -> str:
+def axes(x_name: str, y_name: str, x_ticks: Sequence[str], y_ticks: Sequence[str]) -> str:
+    """The frame of a panel with the texts at 0, 0.5 and 1 of both axes."""
     parts = [f'<rect width="{PANEL}" height="{PANEL}" fill="none" stroke="#999"/>']
     for part, x_text, y_text in zip((0.0, 0.5, 1.0), x_ticks, y_ticks, strict=True):
         at, level = part * PANEL, (1 - part) * PANEL

@@ -1,4 +1,4 @@
-"""What an evaluation leaves behind: results.json, results.md, frames.csv, curves.svg, examples."""
+"""What an evaluation leaves behind: results.json, results.md, frames.csv, plots, examples."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,11 @@ import numpy as np
 
 from anomaly_seg_ros.replay.writers import png_bytes, write_atomically
 
+FRAMES = "frames.csv"
+PLOTS = {  # file name -> what it shows
+    "latency.svg": "latency over time and its distribution",
+    "curves.svg": "score distribution, precision over recall, ROC",
+}
 LISTED = 20  # names of a list that results.md and the screen show
 
 
@@ -34,25 +39,45 @@ class FrameScores:
 def write_report(
     out: Path,
     results: Mapping[str, Any],
-    rows: Sequence[FrameScores],
-    plots: str,
+    rows: Iterable[FrameScores],
+    plots: Mapping[str, str],
     examples: Mapping[str, Sequence[tuple[str, np.ndarray]]],
+    *,
+    title: str = "",
+    table: Sequence[tuple[str, str]] = (),
 ) -> None:
-    """Write all result files below `out`; examples: best and worst -> (name, overlay) by rank."""
+    """Write all result files below `out`; what an earlier report left there goes.
+
+    results: with the accuracy numbers of Scoring.results, or without them (a replay without
+    labels). rows: lines of frames.csv. plots: file name -> SVG text, of PLOTS. examples: best and
+    worst -> (name, overlay) by rank. title, table: what results.md has before the input's name and
+    before the accuracy.
+    """
     for old in (out / "examples").glob("*.png"):
         if re.match("(best|worst)_[0-9]+_", old.name):
             old.unlink()
+    for name in (FRAMES, *PLOTS):
+        (out / name).unlink(missing_ok=True)
     pictures = []
     for kind, entries in examples.items():
         for rank, (name, overlay) in enumerate(entries, start=1):
             path = f"examples/{kind}_{rank}_{name}.png"
             write_atomically(out / path, png_bytes(overlay))
             pictures.append((f"{kind} {rank}: {name}", path))
-    write_atomically(out / "curves.svg", plots.encode())
-    write_atomically(out / "frames.csv", _bytes(_frames_csv(rows)))
-    write_atomically(out / "results.md", _bytes(_results_md(results, pictures)))
+    for name, text in plots.items():
+        write_atomically(out / name, text.encode())
+    if is_scored(results):
+        write_atomically(out / FRAMES, _bytes(_frames_csv(rows)))
+    write_atomically(
+        out / "results.md", _bytes(_results_md(results, title, table, plots, pictures))
+    )
     text = json.dumps(results, indent=1, allow_nan=False) + "\n"
     write_atomically(out / "results.json", text.encode())
+
+
+def is_scored(results: Mapping[str, Any]) -> bool:
+    """Whether results hold accuracy numbers: there were labels."""
+    return "at_operating_point" in results
 
 
 def _bytes(text: str) -> bytes:
@@ -70,7 +95,7 @@ def summary_lines(results: Mapping[str, Any]) -> list[str]:
         scores = (f"{name} {_percent(results[key])}" for name, key in _SCORES)
         lines.append("   ".join(scores))
     lines.append(
-        f"at {point['name']} (threshold {point['threshold']:.4g}): recall"
+        f"at {point['name']} (threshold {_number(point['threshold'], 4)}): recall"
         f" {_percent(point['recall'])}, precision {_percent(point['precision'])},"
         f" {_number(point['false_regions_per_frame'])} false regions a frame"
     )
@@ -80,7 +105,7 @@ def summary_lines(results: Mapping[str, Any]) -> list[str]:
 _SCORES = (("AP", "ap"), ("AUROC", "auroc"), ("FPR95", "fpr95"))
 
 
-def _frames_csv(rows: Sequence[FrameScores]) -> str:
+def _frames_csv(rows: Iterable[FrameScores]) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(entry.name for entry in fields(FrameScores))
@@ -89,17 +114,64 @@ def _frames_csv(rows: Sequence[FrameScores]) -> str:
     return stream.getvalue()
 
 
-def _results_md(results: Mapping[str, Any], pictures: Sequence[tuple[str, str]]) -> str:
-    point, source = results["at_operating_point"], results["input"]
-    rows = [("frames", str(results["frames"]))]
+def _results_md(
+    results: Mapping[str, Any],
+    title: str,
+    table: Sequence[tuple[str, str]],
+    plots: Mapping[str, str],
+    pictures: Sequence[tuple[str, str]],
+) -> str:
+    scored = is_scored(results)
+    head = f"{title}{Path(results['input']['path']).name}"
+    if not title:
+        head = f"{results['bundle']} on {head}"
+    lines = [f"# {head}", "", "| | |", "|---|---|"]
+    rows = [*([("bundle", results["bundle"])] if title else []), *table]
+    rows += _accuracy_rows(results) if scored else []
+    lines += [f"| {name} | {value} |" for name, value in rows]
+    if scored:
+        lines += [
+            "",
+            "Scores are taken at camera size over the pooled pixels of all frames; void pixels"
+            f" (255) do not count. Single frames: [{FRAMES}]({FRAMES}).",
+            "",
+            f"Pairing: {results['pairing']}. Label values: {results['label_map']}.",
+        ]
+        if results["reason_for_null"]:
+            lines += [
+                "",
+                f"AP, AUROC and FPR95 are not defined here: {results['reason_for_null']}.",
+            ]
+    for name, entries in problem_lists(results):
+        lines += ["", f"## {name} ({len(entries)})", ""]
+        lines += [f"- {entry}" for entry in entries[:LISTED]]
+        if len(entries) > LISTED:
+            lines.append(f"- ... and {len(entries) - LISTED} more, see results.json")
+    for name, shown in PLOTS.items():
+        if name in plots:
+            lines += ["", f"![{shown}]({name})"]
+    if pictures:
+        lines += [
+            "",
+            "Frames of highest and lowest AP; labelled anomalies have a cyan outline.",
+        ]
+    for name, path in pictures:
+        lines += ["", name, "", f"![{name}](<{path}>)"]
+    return "\n".join(lines) + "\n"
+
+
+def _accuracy_rows(results: Mapping[str, Any]) -> list[tuple[str, str]]:
+    point = results["at_operating_point"]
+    rows = [("labelled frames", str(results["frames"]))]
     rows += [
         (name, f"{_percent(results[key])} (error at most {results[key + '_error']:.1e})")
         for name, key in _SCORES
         if results[key] is not None
     ]
-    rows += [
+    return [
+        *rows,
         ("anomalous / known pixels", f"{results['positives']} / {results['negatives']}"),
-        ("operating point", f"{point['name']}, threshold {point['threshold']:.6g}"),
+        ("operating point", f"{point['name']}, threshold {_number(point['threshold'], 6)}"),
         ("recall", _percent(point["recall"])),
         ("precision", _percent(point["precision"])),
         ("false positive rate", _percent(point["false_positive_rate"])),
@@ -108,33 +180,6 @@ def _results_md(results: Mapping[str, Any], pictures: Sequence[tuple[str, str]])
             f"{point['false_regions']}, {_number(point['false_regions_per_frame'])} a frame",
         ),
     ]
-    lines = [
-        f"# {results['bundle']} on {Path(source['path']).name}",
-        "",
-        "| | |",
-        "|---|---|",
-        *(f"| {name} | {value} |" for name, value in rows),
-        "",
-        "Scores are taken at camera size over the pooled pixels of all frames; void pixels (255)"
-        " do not count. Single frames: [frames.csv](frames.csv).",
-        "",
-        f"Pairing: {results['pairing']}. Label values: {results['label_map']}.",
-    ]
-    if results["reason_for_null"]:
-        lines += ["", f"AP, AUROC and FPR95 are not defined here: {results['reason_for_null']}."]
-    for title, names in problem_lists(results):
-        lines += ["", f"## {title} ({len(names)})", "", *(f"- {name}" for name in names[:LISTED])]
-        if len(names) > LISTED:
-            lines.append(f"- ... and {len(names) - LISTED} more, see results.json")
-    lines += ["", "![score distribution, precision over recall, ROC](curves.svg)"]
-    if pictures:
-        lines += [
-            "",
-            "Frames of highest and lowest AP; labelled anomalies have a cyan outline.",
-        ]
-    for title, path in pictures:
-        lines += ["", f"{title}", "", f"![{title}](<{path}>)"]
-    return "\n".join(lines) + "\n"
 
 
 def problem_lists(results: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
@@ -143,15 +188,25 @@ def problem_lists(results: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
     lists = [
         ("Warnings", results["warnings"]),
         ("Unreadable frames", bad),
-        ("Frames without a label", results["unpaired_frames"]),
-        ("Labels without a frame", results["unpaired_labels"]),
+        ("Frames without a label", results.get("unpaired_frames", [])),
+        ("Labels without a frame", results.get("unpaired_labels", [])),
     ]
     return [(title, names) for title, names in lists if names]
+
+
+def problem_lines(results: Mapping[str, Any]) -> list[str]:
+    """The same for a terminal, each list cut to LISTED."""
+    lines = []
+    for title, names in problem_lists(results):
+        lines += [f"{title} ({len(names)}):", *(f"  {name}" for name in names[:LISTED])]
+        if len(names) > LISTED:
+            lines.append(f"  ... and {len(names) - LISTED} more, see results.json")
+    return lines
 
 
 def _percent(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.2f} %"
 
 
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.3g}"
+def _number(value: float | None, digits: int = 3) -> str:
+    return "-" if value is None else f"{value:.{digits}g}"

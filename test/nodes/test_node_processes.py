@@ -25,6 +25,7 @@ from anomaly_seg_ros.nodes.node_process import NodeProcess, detector_process
 PATIENCE = 60.0
 DETECTOR = "anomaly_seg_ros.nodes.detector_node"
 SOURCE = "anomaly_seg_ros.nodes.image_source_node"
+EVALUATOR = "anomaly_seg_ros.nodes.evaluator_node"
 
 
 def wait_for_line(process: NodeProcess, text: str) -> str:
@@ -108,7 +109,7 @@ def test_a_process_that_died_is_told_with_its_last_lines(tmp_path: Path) -> None
         process.check()
 
 
-@pytest.mark.parametrize("module", [DETECTOR, SOURCE])
+@pytest.mark.parametrize("module", [DETECTOR, SOURCE, EVALUATOR])
 def test_help_lists_topics_and_parameters(module: str) -> None:
     done = subprocess.run([sys.executable, "-m", module, "--help"], capture_output=True, text=True)
     assert done.returncode == 0 and "Parameters:" in done.stdout

@@ -42,7 +42,8 @@ def test_executables_lie_where_ros2_run_looks_and_take_the_python_of_the_path(
 ) -> None:
     folder = workspace / "install" / "anomaly_seg_ros" / "lib" / "anomaly_seg_ros"
     scripts = sorted(folder.iterdir())
-    assert [s.name for s in scripts] == ["anomaly-seg", "detector_node", "image_source_node"]
+    names = ["anomaly-seg", "detector_node", "evaluator_node", "image_source_node"]
+    assert [s.name for s in scripts] == names
     for script in scripts:
         assert script.stat().st_mode & 0o111
         assert script.read_text().startswith("#!/usr/bin/env python3\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from pathlib import Path
@@ -10,11 +11,10 @@ import pytest
 from builds import ROOT
 
 from anomaly_seg_ros.imaging import SUPPORTED_ENCODINGS
-from anomaly_seg_ros.nodes.parameters import (
-    DETECTOR_PARAMETERS,
-    SOURCE_PARAMETERS,
-    NodeParameter,
-)
+from anomaly_seg_ros.nodes.detector_parameters import DETECTOR_PARAMETERS
+from anomaly_seg_ros.nodes.evaluator_parameters import EVALUATOR_PARAMETERS
+from anomaly_seg_ros.nodes.parameters import NodeParameter
+from anomaly_seg_ros.nodes.source_parameters import SOURCE_PARAMETERS
 
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 INTERFACE = (ROOT / "docs" / "ros_interface.md").read_text()
@@ -25,17 +25,24 @@ def row(parameter: NodeParameter) -> str:
     default = parameter.default
     if isinstance(default, bool):
         text = str(default).lower()
-    elif isinstance(default, str):
-        text = f'"{default}"'
+    elif isinstance(default, str | tuple):
+        text = json.dumps(default)
     else:
         text = "NaN" if math.isnan(default) else f"{default:g}"
-    when = "start" if parameter.read_only else "any time"
-    cells = (f"`{parameter.name}`", parameter.type_name, f"`{text}`", when, parameter.description)
+    cells = (
+        f"`{parameter.name}`",
+        parameter.type_name,
+        f"`{text}`",
+        parameter.set_at,
+        parameter.description,
+    )
     return f"| {' | '.join(cells)} |"
 
 
 @pytest.mark.parametrize(
-    "parameter", [*DETECTOR_PARAMETERS, *SOURCE_PARAMETERS], ids=lambda item: item.name
+    "parameter",
+    [*DETECTOR_PARAMETERS, *SOURCE_PARAMETERS, *EVALUATOR_PARAMETERS],
+    ids=lambda item: item.name,
 )
 def test_each_parameter_is_documented_as_it_is_declared(parameter: NodeParameter) -> None:
     assert row(parameter) in INTERFACE.splitlines()

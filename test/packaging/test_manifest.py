@@ -54,7 +54,7 @@ def test_each_command_has_its_function_and_its_script(
     assert f"from anomaly_seg_ros.{module} import {function}" in wrapper
 
 
-def test_there_are_three_commands() -> None:
+def test_there_are_four_commands() -> None:
     names = {script for script, _, _ in ENTRY_POINTS}
-    assert names == {"anomaly-seg", "detector_node", "image_source_node"}
+    assert names == {"anomaly-seg", "detector_node", "evaluator_node", "image_source_node"}
     assert names == {path.name for path in (ROOT / "scripts").iterdir()}
