@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
@@ -186,6 +187,8 @@ class Rig:
         self.node.destroy_node()
         self.peer.destroy_node()
         self.context.try_shutdown()
+        del self.node
+        gc.collect()  # rclpy's state machine keeps a destroyed node in the graph until then
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         self.summary = message.status[0].message

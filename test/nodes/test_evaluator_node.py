@@ -53,10 +53,15 @@ class Bench:
         self.context = Context()
         rclpy.init(args=[], context=self.context)
         self.peer = rclpy.create_node("peer", context=self.context)
-        self.node = EvaluatorNode(
-            context=self.context,
-            parameter_overrides=[Parameter(name, value=v) for name, v in parameters.items()],
-        )
+        try:
+            self.node = EvaluatorNode(
+                context=self.context,
+                parameter_overrides=[Parameter(name, value=v) for name, v in parameters.items()],
+            )
+        except BaseException:
+            self.peer.destroy_node()
+            self.context.try_shutdown()
+            raise
         self.executor = SingleThreadedExecutor(context=self.context)
         self.executor.add_node(self.node)
         self.executor.add_node(self.peer)
