@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
     from anomaly_seg_ros.nodes.environment import require_ros
 
     require_ros()
-    from anomaly_seg_ros.nodes.soak import run_soak
+    from anomaly_seg_ros.nodes.soak.soak import run_soak
 
     args.frames = args.frames or (QUICK_FRAMES if args.quick else FRAMES)
     args.interrupted = f"{args.out} holds what was finished"

@@ -16,7 +16,7 @@ from anomaly_seg_ros.drift import DriftWatch
 from anomaly_seg_ros.nodes import statistics
 from anomaly_seg_ros.nodes.debug_outputs import DebugOutputs
 from anomaly_seg_ros.nodes.diagnostics import CameraState
-from anomaly_seg_ros.nodes.event_recorder import EventRecorder
+from anomaly_seg_ros.nodes.events.recorder import EventRecorder
 from anomaly_seg_ros.nodes.mailbox import Mailbox
 from anomaly_seg_ros.nodes.outputs import DetectorOutputs
 from anomaly_seg_ros.nodes.reports import FaultReports

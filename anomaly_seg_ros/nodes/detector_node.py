@@ -29,8 +29,8 @@ from anomaly_seg_ros.nodes.detector_parameters import DETECTOR_PARAMETERS
 from anomaly_seg_ros.nodes.diagnostics import NodeState, diagnostic_array, statuses
 from anomaly_seg_ros.nodes.engine import Engine, Opening, open_engine
 from anomaly_seg_ros.nodes.engine_setup import EngineProgress, RosLog
-from anomaly_seg_ros.nodes.event_recorder import EventRecorder
-from anomaly_seg_ros.nodes.event_settings import RecorderSettings, recorder_settings
+from anomaly_seg_ros.nodes.events.recorder import EventRecorder
+from anomaly_seg_ros.nodes.events.settings import RecorderSettings, recorder_settings
 from anomaly_seg_ros.nodes.mailbox import Mailbox
 from anomaly_seg_ros.nodes.main_loop import run_node
 from anomaly_seg_ros.nodes.outputs import LABELS_TOPIC, LabelOutputs

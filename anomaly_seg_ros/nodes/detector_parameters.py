@@ -9,7 +9,7 @@ from anomaly_seg_ros.bundle import DEFAULT_BUNDLE
 from anomaly_seg_ros.drift import LIMIT, WINDOW
 from anomaly_seg_ros.imaging.overlay import OverlayStyle
 from anomaly_seg_ros.nodes.compressed_outputs import COMPRESSED_PARAMETERS
-from anomaly_seg_ros.nodes.event_settings import RECORD_PARAMETERS
+from anomaly_seg_ros.nodes.events.settings import RECORD_PARAMETERS
 from anomaly_seg_ros.nodes.parameters import UNNAMED, NodeParameter
 
 USE_OPERATING_POINT = float("nan")

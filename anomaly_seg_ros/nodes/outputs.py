@@ -23,7 +23,7 @@ from anomaly_seg_ros.imaging.encodings import fill_image
 from anomaly_seg_ros.imaging.overlay import UNLABELLED, draw_overlay
 from anomaly_seg_ros.imaging.shrinking import shrink_map
 from anomaly_seg_ros.nodes.compressed_outputs import COMPRESSIONS, SUFFIX, fill_compressed
-from anomaly_seg_ros.nodes.event_recorder import EventRecorder
+from anomaly_seg_ros.nodes.events.recorder import EventRecorder
 from anomaly_seg_ros.nodes.region_outputs import RegionOutput, RegionOutputs
 from anomaly_seg_ros.nodes.settings import Settings
 from anomaly_seg_ros.nodes.topics import output_name

@@ -14,9 +14,9 @@ from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image
 from std_msgs.msg import String
 
-from anomaly_seg_ros.nodes.event_folder import EVENT_FILE
-from anomaly_seg_ros.nodes.event_recorder import EventRecorder
-from anomaly_seg_ros.nodes.event_settings import RecorderSettings
+from anomaly_seg_ros.nodes.events.folder import EVENT_FILE
+from anomaly_seg_ros.nodes.events.recorder import EventRecorder
+from anomaly_seg_ros.nodes.events.settings import RecorderSettings
 from anomaly_seg_ros.replay.bag_reader import Bag, BagMessage
 
 PATIENCE = 30.0  # seconds; nothing here measures time

@@ -23,7 +23,7 @@ from event_rig import (
 )
 from node_rig import image_message
 
-from anomaly_seg_ros.nodes.event_folder import EVENT_FILE, INCOMPLETE, event_name
+from anomaly_seg_ros.nodes.events.folder import EVENT_FILE, INCOMPLETE, event_name
 from anomaly_seg_ros.replay.bag_reader import Bag
 
 MakeRig = Callable[..., EventRig]
@@ -230,8 +230,8 @@ import sys
 sys.modules["rosbags"] = sys.modules["rosbags.typesys"] = None
 from pathlib import Path
 from anomaly_seg_ros.errors import ReplayError
-from anomaly_seg_ros.nodes.event_recorder import EventRecorder
-from anomaly_seg_ros.nodes.event_settings import RecorderSettings
+from anomaly_seg_ros.nodes.events.recorder import EventRecorder
+from anomaly_seg_ros.nodes.events.settings import RecorderSettings
 EventRecorder(RecorderSettings(), dict, print).close()
 try:
     EventRecorder(RecorderSettings(folder=Path(sys.argv[1])), dict, print)

@@ -27,7 +27,6 @@ from node_rig import image_message, jpeg_message, road_picture
 from std_msgs.msg import String
 
 from anomaly_seg_ros.cli.main import main as anomaly_seg
-from anomaly_seg_ros.nodes import event_recorder
 from anomaly_seg_ros.replay.bag_reader import Bag
 from anomaly_seg_ros.replay.sources import RawMessage
 
@@ -297,7 +296,7 @@ def test_closing_writes_what_is_queued(event_rig: MakeRig) -> None:
 def test_closing_does_not_wait_for_a_dead_disk(
     event_rig: MakeRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(event_recorder, "END_PATIENCE", 0.05)
+    monkeypatch.setattr(recorder, "END_PATIENCE", 0.05)
     answer = threading.Event()
     made = event_rig(describe=lambda: {"answered": answer.wait(PATIENCE)})
     made.image(1)

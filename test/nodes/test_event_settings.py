@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from anomaly_seg_ros.errors import NodeError
-from anomaly_seg_ros.nodes.event_settings import (
+from anomaly_seg_ros.nodes.events.settings import (
     RECORD_PARAMETERS,
     RecorderSettings,
     recorder_settings,

@@ -19,11 +19,11 @@ from anomaly_seg_ros.bundle import Bundle
 from anomaly_seg_ros.cli.main import main
 from anomaly_seg_ros.errors import EncodingError
 from anomaly_seg_ros.imaging.encodings import SUPPORTED_ENCODINGS, message_to_rgb
-from anomaly_seg_ros.nodes.soak_cases import CASES
-from anomaly_seg_ros.nodes.soak_corpus import compressed_corpus, raw_corpus
-from anomaly_seg_ros.nodes.soak_faults import FaultCase, Trial, run_case
-from anomaly_seg_ros.nodes.soak_latency import LatencyRow, measure_bare, measure_latency
-from anomaly_seg_ros.nodes.soak_results import (
+from anomaly_seg_ros.nodes.soak.cases import CASES
+from anomaly_seg_ros.nodes.soak.corpus import compressed_corpus, raw_corpus
+from anomaly_seg_ros.nodes.soak.faults import FaultCase, Trial, run_case
+from anomaly_seg_ros.nodes.soak.latency import LatencyRow, measure_bare, measure_latency
+from anomaly_seg_ros.nodes.soak.results import (
     Check,
     Footprint,
     LatencyNumbers,
@@ -31,10 +31,10 @@ from anomaly_seg_ros.nodes.soak_results import (
     SoakReport,
     StreamNumbers,
 )
-from anomaly_seg_ros.nodes.soak_rig import Arrival, Setup
-from anomaly_seg_ros.nodes.soak_source import number_in, numbered
-from anomaly_seg_ros.nodes.soak_stream import stream_checks
-from anomaly_seg_ros.nodes.soak_table import table
+from anomaly_seg_ros.nodes.soak.rig import Arrival, Setup
+from anomaly_seg_ros.nodes.soak.source import number_in, numbered
+from anomaly_seg_ros.nodes.soak.stream import stream_checks
+from anomaly_seg_ros.nodes.soak.table import table
 from anomaly_seg_ros.scenes import RoadSequence
 
 SIZE = (120, 160)

@@ -12,9 +12,9 @@ from anomaly_seg_ros.bundle import Bundle
 from anomaly_seg_ros.detector import Detector
 from anomaly_seg_ros.engine_bench import Percentiles, percentiles
 from anomaly_seg_ros.nodes.camera_stand_in import CAMERA_TOPIC
-from anomaly_seg_ros.nodes.soak_results import Check, LatencyNumbers, Part
-from anomaly_seg_ros.nodes.soak_rig import MASK, Rig, Setup
-from anomaly_seg_ros.nodes.soak_stream import stream
+from anomaly_seg_ros.nodes.soak.results import Check, LatencyNumbers, Part
+from anomaly_seg_ros.nodes.soak.rig import MASK, Rig, Setup
+from anomaly_seg_ros.nodes.soak.stream import stream
 
 LARGE = (1080, 1920)
 CAMERAS = ("front", "left", "right")

@@ -12,7 +12,7 @@ import numpy as np
 from sensor_msgs.msg import CompressedImage, Image
 
 from anomaly_seg_ros.imaging.encodings import SUPPORTED_ENCODINGS
-from anomaly_seg_ros.nodes.soak_faults import Trial
+from anomaly_seg_ros.nodes.soak.faults import Trial
 from anomaly_seg_ros.nodes.statistics import FAILED, MALFORMED
 
 HEIGHT, WIDTH = 6, 8

@@ -24,13 +24,13 @@ from anomaly_seg_ros.bundle import DEFAULT_BUNDLE, Bundle
 from anomaly_seg_ros.errors import AnomalySegError, NodeError
 from anomaly_seg_ros.machine import this_machine
 from anomaly_seg_ros.nodes.environment import private_ros_environment
-from anomaly_seg_ros.nodes.soak_cases import CASES
-from anomaly_seg_ros.nodes.soak_faults import run_case
-from anomaly_seg_ros.nodes.soak_latency import LARGE, latency_rows, measure_bare, measure_latency
-from anomaly_seg_ros.nodes.soak_results import Check, Part, SoakReport
-from anomaly_seg_ros.nodes.soak_rig import Setup
-from anomaly_seg_ros.nodes.soak_stream import measure_rate, soak_stream
-from anomaly_seg_ros.nodes.soak_table import table
+from anomaly_seg_ros.nodes.soak.cases import CASES
+from anomaly_seg_ros.nodes.soak.faults import run_case
+from anomaly_seg_ros.nodes.soak.latency import LARGE, latency_rows, measure_bare, measure_latency
+from anomaly_seg_ros.nodes.soak.results import Check, Part, SoakReport
+from anomaly_seg_ros.nodes.soak.rig import Setup
+from anomaly_seg_ros.nodes.soak.stream import measure_rate, soak_stream
+from anomaly_seg_ros.nodes.soak.table import table
 from anomaly_seg_ros.replay.writers import write_atomically
 from anomaly_seg_ros.scenes import RoadSequence
 

@@ -32,8 +32,8 @@ from anomaly_seg_ros.nodes.camera_stand_in import (
 )
 from anomaly_seg_ros.nodes.diagnostics import TASK, status_values
 from anomaly_seg_ros.nodes.node_process import NodeProcess, detector_process
-from anomaly_seg_ros.nodes.soak_results import Footprint
-from anomaly_seg_ros.nodes.soak_source import SourceOrder, number_in, start_source
+from anomaly_seg_ros.nodes.soak.results import Footprint
+from anomaly_seg_ros.nodes.soak.source import SourceOrder, number_in, start_source
 from anomaly_seg_ros.nodes.statistics import DROP_CAUSES, SKIP_CAUSES
 
 MASK = "anomaly_mask"

@@ -13,10 +13,10 @@ from datetime import datetime, timezone
 from typing import Any
 
 from anomaly_seg_ros.errors import AnomalySegError, NodeError
-from anomaly_seg_ros.nodes.event_bag import EventBag
-from anomaly_seg_ros.nodes.event_folder import event_name, make_room, named, settle_leftovers
-from anomaly_seg_ros.nodes.event_ring import Kept
-from anomaly_seg_ros.nodes.event_settings import GIGABYTE, MEGABYTE, RecorderSettings
+from anomaly_seg_ros.nodes.events.bag import EventBag
+from anomaly_seg_ros.nodes.events.folder import event_name, make_room, named, settle_leftovers
+from anomaly_seg_ros.nodes.events.ring import Kept
+from anomaly_seg_ros.nodes.events.settings import GIGABYTE, MEGABYTE, RecorderSettings
 
 ROOM_STEP = 64 * MEGABYTE  # written between two looks at the limit of the disk
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from anomaly_seg_ros.errors import AnomalySegError
-from anomaly_seg_ros.nodes.soak_results import Check, FaultNumbers, Footprint, Part
-from anomaly_seg_ros.nodes.soak_rig import MASK, Rig, Setup
+from anomaly_seg_ros.nodes.soak.results import Check, FaultNumbers, Footprint, Part
+from anomaly_seg_ros.nodes.soak.rig import MASK, Rig, Setup
 
 WARM_ANSWERS = 30  # images before the first look at memory
 MEMORY_GROWTH_LIMIT = 0.05

@@ -12,10 +12,10 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from anomaly_seg_ros.nodes.event_folder import named
-from anomaly_seg_ros.nodes.event_ring import Kept, Ring, kept
-from anomaly_seg_ros.nodes.event_settings import MEGABYTE, RecorderSettings
-from anomaly_seg_ros.nodes.event_writer import Event, EventWriter
+from anomaly_seg_ros.nodes.events.folder import named
+from anomaly_seg_ros.nodes.events.ring import Kept, Ring, kept
+from anomaly_seg_ros.nodes.events.settings import MEGABYTE, RecorderSettings
+from anomaly_seg_ros.nodes.events.writer import Event, EventWriter
 from anomaly_seg_ros.replay.bag_reader import typestore
 
 CLOSE_PATIENCE = 10.0  # seconds for what is queued; what is left then is lost

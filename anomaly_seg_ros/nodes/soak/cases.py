@@ -16,9 +16,9 @@ from lifecycle_msgs.msg import Transition
 from rosgraph_msgs.msg import Clock
 from std_srvs.srv import Trigger
 
-from anomaly_seg_ros.nodes.soak_corpus import malformed_compressed, malformed_raw, odd_stamps
-from anomaly_seg_ros.nodes.soak_faults import FaultCase, Trial
-from anomaly_seg_ros.nodes.soak_rig import CONFIGURE_PATIENCE, MASK, Rig, Setup
+from anomaly_seg_ros.nodes.soak.corpus import malformed_compressed, malformed_raw, odd_stamps
+from anomaly_seg_ros.nodes.soak.faults import FaultCase, Trial
+from anomaly_seg_ros.nodes.soak.rig import CONFIGURE_PATIENCE, MASK, Rig, Setup
 from anomaly_seg_ros.nodes.statistics import STALE
 
 HOUR = 3600

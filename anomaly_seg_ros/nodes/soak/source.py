@@ -1,6 +1,6 @@
 """The camera of a soak: a process of its own that numbers its images and counts what it sent.
 
-`python -m anomaly_seg_ros.nodes.soak_source ORDER.json` publishes stored pictures in turn. The
+`python -m anomaly_seg_ros.nodes.soak.source ORDER.json` publishes stored pictures in turn. The
 frame_id of each image says which source sent it and as which number; the detector passes it on
 unchanged, so that every mask can be told apart. The stamp is the time of sending.
 """
@@ -76,7 +76,7 @@ def start_source(order: SourceOrder, scratch: Path) -> NodeProcess:
     """Start the process. Raises NodeError."""
     path = scratch / f"source_{order.run}.json"
     path.write_text(json.dumps(asdict(order)), encoding="utf-8")
-    module = "anomaly_seg_ros.nodes.soak_source"
+    module = "anomaly_seg_ros.nodes.soak.source"
     return NodeProcess(module, [str(path)], {}, path.with_suffix(".log"))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from anomaly_seg_ros.errors import ReplayError
-from anomaly_seg_ros.nodes.event_folder import (
+from anomaly_seg_ros.nodes.events.folder import (
     COMPLETE,
     INCOMPLETE,
     RECORDING,
@@ -22,8 +22,8 @@ from anomaly_seg_ros.nodes.event_folder import (
     lock,
     write_event,
 )
-from anomaly_seg_ros.nodes.event_ring import Kept, serialized
-from anomaly_seg_ros.nodes.message_definitions import learn
+from anomaly_seg_ros.nodes.events.message_definitions import learn
+from anomaly_seg_ros.nodes.events.ring import Kept, serialized
 from anomaly_seg_ros.replay.bag_folder import BagFolder, hidden
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from anomaly_seg_ros.nodes.soak_results import (
+from anomaly_seg_ros.nodes.soak.results import (
     FaultNumbers,
     LatencyNumbers,
     Part,

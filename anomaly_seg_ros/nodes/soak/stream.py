@@ -13,9 +13,9 @@ from tqdm import tqdm
 from anomaly_seg_ros.engine_bench import percentiles
 from anomaly_seg_ros.errors import NodeError
 from anomaly_seg_ros.nodes.bench import STRAGGLERS
-from anomaly_seg_ros.nodes.soak_results import Check, Footprint, Part, StreamNumbers
-from anomaly_seg_ros.nodes.soak_rig import Arrival, Rig, Setup
-from anomaly_seg_ros.nodes.soak_source import SourceOrder, SourceReport, read_report, start_source
+from anomaly_seg_ros.nodes.soak.results import Check, Footprint, Part, StreamNumbers
+from anomaly_seg_ros.nodes.soak.rig import Arrival, Rig, Setup
+from anomaly_seg_ros.nodes.soak.source import SourceOrder, SourceReport, read_report, start_source
 from anomaly_seg_ros.nodes.statistics import DROP_CAUSES, SKIP_CAUSES
 
 FLOOD = 1.3  # times the rate of the bare detector: more than the node can serve
