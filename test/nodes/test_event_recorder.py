@@ -27,6 +27,7 @@ from node_rig import image_message, jpeg_message, road_picture
 from std_msgs.msg import String
 
 from anomaly_seg_ros.cli.main import main as anomaly_seg
+from anomaly_seg_ros.nodes.events import recorder
 from anomaly_seg_ros.replay.bag_reader import Bag
 from anomaly_seg_ros.replay.sources import RawMessage
 
