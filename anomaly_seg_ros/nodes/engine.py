@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import threading
 import time
 import types
@@ -70,8 +71,12 @@ class Engine:
         return self.detector.runner.describe()
 
     def close(self) -> None:
-        """Free the backend's memory."""
+        """Free the backend's memory, and give it back to the system."""
         self.detector.close()
+        # The C library keeps what a thread freed for that thread: 30 MB more with each reload.
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc has it
+        if trim is not None:
+            trim(0)
 
 
 def open_engine(
