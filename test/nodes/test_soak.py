@@ -40,7 +40,7 @@ from anomaly_seg_ros.scenes import RoadSequence
 SIZE = (120, 160)
 PATIENCE = 120.0
 # What they bring about stands in other tests as well, without the count of leaks.
-SLOW = ("activation", "disk_full", "malformed_raw", "malformed_compressed")
+QUICK = ("source_killed", "reload_damaged", "parameter_storm")  # the others: `make parity`
 PLACE = Footprint(resident=200.0, private=80.0, threads=20, descriptors=25)
 NUMBERS = StreamNumbers(
     rate_asked=10.0,
@@ -120,7 +120,7 @@ def test_a_soak_accounts_for_every_image_and_keeps_its_numbers(
 @pytest.mark.parametrize(
     "case",
     [
-        pytest.param(case, id=case.name, marks=pytest.mark.slow if case.name in SLOW else ())
+        pytest.param(case, id=case.name, marks=() if case.name in QUICK else pytest.mark.slow)
         for case in CASES
     ],
 )
