@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anomaly_seg_ros.cli.options import add_runner_options, positive_int
+from anomaly_seg_ros.cli.options import add_runner_options, add_size_option, positive_int
 from anomaly_seg_ros.errors import AnomalySegError
 
 if TYPE_CHECKING:
@@ -94,13 +94,7 @@ def add_parser(subparsers: Any) -> None:
     engine.add_argument(
         "--warmup", type=positive_int, default=10, metavar="N", help="not measured (default: 10)"
     )
-    engine.add_argument(
-        "--size",
-        type=camera_size,
-        default=(480, 640),
-        metavar="HxW",
-        help="of the camera image (default: 480x640)",
-    )
+    add_size_option(engine)
     engine.add_argument("--json", type=Path, default=None, metavar="FILE", help="numbers as JSON")
     engine.set_defaults(handler=run_engine)
     node = verbs.add_parser(
@@ -181,13 +175,3 @@ def run_node(args: argparse.Namespace) -> int:
     from anomaly_seg_ros.nodes.bench import run_node_bench
 
     return run_node_bench(args)
-
-
-def camera_size(text: str) -> tuple[int, int]:
-    """An argparse type: "480x640" as (height, width), 32 pixels or more each."""
-    height, cross, width = text.partition("x")
-    if not (cross and height.isdecimal() and width.isdecimal()):
-        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH, such as 480x640")
-    if min(int(height), int(width)) < 32:
-        raise argparse.ArgumentTypeError(f"{text!r} is below 32x32")
-    return int(height), int(width)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from anomaly_seg_ros.cli.bench import camera_size
+from anomaly_seg_ros.cli.options import camera_size
 
 if TYPE_CHECKING:
     from anomaly_seg_ros.creation.create import Created

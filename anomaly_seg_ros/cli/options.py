@@ -147,6 +147,17 @@ def open_bundle(args: argparse.Namespace) -> Bundle:
     return bundle.with_classes(args.class_map) if args.class_map else bundle
 
 
+def add_size_option(parser: argparse.ArgumentParser) -> None:
+    """--size of the camera images that a measurement makes."""
+    parser.add_argument(
+        "--size",
+        type=camera_size,
+        default=(480, 640),
+        metavar="HxW",
+        help="of the camera image (default: 480x640)",
+    )
+
+
 def open_detector(args: argparse.Namespace) -> Detector:
     """The detector that the options of add_detector_options describe. Raises AnomalySegError."""
     from anomaly_seg_ros.detector import Detector
@@ -174,3 +185,13 @@ def positive_int(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of 1 or more")
     return int(text)
+
+
+def camera_size(text: str) -> tuple[int, int]:
+    """An argparse type: "480x640" as (height, width), 32 pixels or more each."""
+    height, cross, width = text.partition("x")
+    if not (cross and height.isdecimal() and width.isdecimal()):
+        raise argparse.ArgumentTypeError(f"{text!r} is not HEIGHTxWIDTH, such as 480x640")
+    if min(int(height), int(width)) < 32:
+        raise argparse.ArgumentTypeError(f"{text!r} is below 32x32")
+    return int(height), int(width)

@@ -6,8 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from anomaly_seg_ros.cli.bench import camera_size
-from anomaly_seg_ros.cli.options import positive_int
+from anomaly_seg_ros.cli.options import add_size_option, positive_int
 
 DEFAULT_OUT = Path("build/soak.json")
 EPILOG = """The detector runs as a process of its own, a camera as another one. Measured are memory,
@@ -53,13 +52,7 @@ def add_parser(subparsers: Any) -> None:
     parser.add_argument(
         "--bundle", default=None, metavar="NAME", help="shipped bundle or folder (default: shipped)"
     )
-    parser.add_argument(
-        "--size",
-        type=camera_size,
-        default=(480, 640),
-        metavar="HxW",
-        help="of the camera image (default: 480x640)",
-    )
+    add_size_option(parser)
     parser.add_argument(
         "--threads", type=int, default=0, metavar="N", help="CPU threads of the engine"
     )

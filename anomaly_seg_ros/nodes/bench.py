@@ -74,21 +74,14 @@ class NodeReport:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of `anomaly-seg bench node`."""
-    from anomaly_seg_ros.cli.bench import camera_size  # which imports this module in turn
-    from anomaly_seg_ros.cli.options import positive_int
+    from anomaly_seg_ros.cli.options import add_size_option, positive_int
 
     parser.add_argument("--bundle", default=DEFAULT_BUNDLE, help="shipped bundle or folder")
     parser.add_argument("--backend", default="auto", help="auto or a backend's name")
     parser.add_argument("--threads", type=int, default=0, help="CPU threads, 0: the node's choice")
     parser.add_argument("--rate", type=float, default=15.0, help="images per second (default: 15)")
     parser.add_argument("--seconds", type=float, default=20.0, help="measured time (default: 20)")
-    parser.add_argument(
-        "--size",
-        type=camera_size,
-        default=(480, 640),
-        metavar="HxW",
-        help="of the camera image (default: 480x640)",
-    )
+    add_size_option(parser)
     parser.add_argument(
         "--encoding", choices=tuple(ENCODINGS), default="rgb8", help="of raw images (default: rgb8)"
     )

@@ -161,7 +161,7 @@ class Camera:
             self._tell_jump(self._newest_stamp - stamp)
         self._newest_stamp = stamp
         if self._recorder is not None:
-            self._recorder.offer(self.name, self.topic, message, header_stamp(message, now))
+            self._recorder.offer(self.name, self.topic, message, header_stamp(message.header, now))
         if not self.enabled:
             self.counts.skipped(statistics.DISABLED)
             return

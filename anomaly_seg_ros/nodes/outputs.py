@@ -27,6 +27,7 @@ from anomaly_seg_ros.nodes.events.recorder import EventRecorder
 from anomaly_seg_ros.nodes.region_outputs import RegionOutput, RegionOutputs
 from anomaly_seg_ros.nodes.settings import Settings
 from anomaly_seg_ros.nodes.topics import output_name
+from anomaly_seg_ros.replay.bag_reader import header_stamp
 
 RESULT_QOS = QoSProfile(depth=1, reliability=QoSReliabilityPolicy.RELIABLE)
 LATCHED_QOS = QoSProfile(
@@ -159,7 +160,7 @@ class DetectorOutputs:
         """
         seconds = {"publish": 0.0}
         transport = 0.0
-        stamp = header.stamp.sec * 1_000_000_000 + header.stamp.nanosec
+        stamp = header_stamp(header, self._node.get_clock().now().nanoseconds)
 
         def send(publisher: Publisher, message: Any) -> None:
             nonlocal transport

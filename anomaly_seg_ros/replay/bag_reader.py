@@ -133,9 +133,9 @@ class Bag:
         return (max(reader.end_time for reader in filled) - start) / 1e9
 
 
-def header_stamp(message: Any, log_ns: int) -> int:
+def header_stamp(header: Any, log_ns: int) -> int:
     """The header's stamp in nanoseconds; the log time where the driver left it at zero."""
-    stamp = message.header.stamp
+    stamp = header.stamp
     return (int(stamp.sec) * 1_000_000_000 + int(stamp.nanosec)) or log_ns
 
 

@@ -96,7 +96,7 @@ class BagSource(Source):
         return Frame(
             index,
             name,
-            header_stamp(decoded, message.log_ns),
+            header_stamp(decoded.header, message.log_ns),
             image,
             str(decoded.header.frame_id),
             self.topic,
@@ -135,7 +135,7 @@ class LabelTopic:
         self.log_ns: dict[int, int] = {}  # stamp -> log time
         for number, message in enumerate(self.bag.messages(topic)):
             try:
-                stamp = header_stamp(self.bag.decode(message), message.log_ns)
+                stamp = header_stamp(self.bag.decode(message).header, message.log_ns)
             except EncodingError as error:
                 self.unreadable.append(f"label message {number} of {topic}: {error}")
                 continue
@@ -151,7 +151,7 @@ class LabelTopic:
         log_ns = self.log_ns[stamp]
         for message in self.bag.messages(self.topic, log_ns, log_ns + 1):
             decoded = self.bag.decode(message)
-            if header_stamp(decoded, message.log_ns) == stamp:
+            if header_stamp(decoded.header, message.log_ns) == stamp:
                 return message_to_map(decoded)
         raise EncodingError(f"the label of stamp {stamp} could be read once and is gone now")
 

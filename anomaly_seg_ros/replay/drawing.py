@@ -18,10 +18,7 @@ class Painter:
     """Draws detections of one bundle."""
 
     def __init__(self, bundle: Bundle) -> None:
-        self.palette = np.zeros((256, 3), np.uint8)
-        for entry in bundle.classes:
-            self.palette[entry.id] = entry.color
-        self.names = {entry.id: entry.name for entry in bundle.classes}
+        self.palette, self.names = bundle.palette(), bundle.class_names()
         self.display = bundle.score_display
 
     def overlay(self, image: np.ndarray, found: Detection) -> np.ndarray:

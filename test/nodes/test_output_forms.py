@@ -110,6 +110,19 @@ def test_a_detection_is_recorded_though_nobody_subscribes(rig: MakeRig, tmp_path
     assert '"operating_point": "default"' in (bag / "event.json").read_text()
 
 
+def test_a_camera_without_stamps_is_recorded_in_time(rig: MakeRig, tmp_path: Path) -> None:
+    made = rig(**{"record.folder": str(tmp_path), "record.after": 0.2, "record.min_fraction": 0.01})
+    made.start()
+    message = image_message(road_picture(box=BOX))
+    message.header.stamp.sec = message.header.stamp.nanosec = 0
+    made.camera.publish(message)
+    made.spin_until(lambda: made.diagnostics.get("recordings written") == "1", "the recording")
+    (bag,) = [path for path in tmp_path.iterdir() if not path.name.startswith(".")]
+    for topic in ("/camera/image", "/detector/anomaly_mask"):
+        with open_source(str(bag), topic=topic) as source:
+            assert [frame.stamp_ns > 1e18 for frame in source.frames()] == [True], topic
+
+
 def test_recording_by_hand_needs_a_folder(rig: MakeRig) -> None:
     made = rig()
     made.start()
