@@ -110,7 +110,7 @@ def test_a_file_cut_off_anywhere_is_refused(kind: str, data: st.DataObject) -> N
 
 
 @pytest.mark.parametrize("kind", WHOLE_FILES)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(data=st.data())
 def test_flipped_bytes_give_an_image_or_an_encoding_error(kind: str, data: st.DataObject) -> None:
     mutated = bytearray(WHOLE_FILES[kind])

@@ -101,6 +101,7 @@ def test_the_bench_reports_rate_latency_cost_and_memory(
     assert "camera message in to mask out" in printed and "of Runner.run" in printed
 
 
+@pytest.mark.slow
 def test_the_bench_of_several_cameras_compares_one_process_with_one_for_each(
     tiny: Path,
     tmp_path: Path,

@@ -34,6 +34,7 @@ def parse(*arguments: str) -> argparse.Namespace:
     return parser.parse_args(["import-weights", "obsnet", *arguments])
 
 
+@pytest.mark.slow
 def test_an_imported_bundle_detects_what_the_torch_stages_score(tmp_path, capsys):
     torch.manual_seed(0)
     segmentation, observer = SegNet(12), SmallSegNetObserver()

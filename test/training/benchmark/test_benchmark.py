@@ -131,6 +131,7 @@ def test_processes_give_the_numbers_of_one(frames: Path, tmp_path: Path) -> None
     same(one, two)
 
 
+@pytest.mark.slow
 def test_ray_workers_give_the_numbers_of_one(frames: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray")
     bundle = ContenderSpec("bundle", str(write_tiny_bundle(tmp_path / "tiny")))

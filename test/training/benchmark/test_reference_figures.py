@@ -57,6 +57,7 @@ def check(dataset: str, scores: tuple[str, ...], out: Path) -> None:
         assert found == pytest.approx(REFERENCE[dataset][score], abs=WITHIN), (dataset, score)
 
 
+@pytest.mark.slow
 def test_road_anomaly_21_is_reproduced(tmp_path: Path) -> None:
     check("road_anomaly21", ("max_softmax",), tmp_path / "out")
 

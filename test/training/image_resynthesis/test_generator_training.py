@@ -105,6 +105,7 @@ def test_crops_that_do_not_fit_are_refused() -> None:
         LabelViews(data="cityscapes256", size=(32, 64), crop=(40, 32))
 
 
+@pytest.mark.slow
 def test_the_generator_learns_the_colours_of_the_classes(data: Path, tmp_path: Path) -> None:
     fitted(replace(SETTINGS, epochs=14), data, tmp_path)
     label = np.full((1, 32, 64), SKY, np.uint8)

@@ -74,7 +74,13 @@ def test_the_trunk_is_the_front_of_the_segmentation() -> None:
     assert all(torch.equal(ours, theirs) for ours, theirs in maps)
 
 
-@pytest.mark.parametrize("variant", VARIANTS)
+@pytest.mark.parametrize(
+    "variant",
+    [
+        pytest.param(name, marks=() if name == "labels_only" else pytest.mark.slow)
+        for name in VARIANTS
+    ],
+)
 def test_a_chain_answers_in_onnx_as_in_torch(variant: str, tmp_path: Path) -> None:
     torch.manual_seed(1)
     stages = light_stages(

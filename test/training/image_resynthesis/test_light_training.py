@@ -87,6 +87,7 @@ def test_every_epoch_draws_other_swaps_and_validation_the_same(data: Path) -> No
     assert not torch.equal(swapped(0, "train"), swapped(1, "train"))
 
 
+@pytest.mark.slow
 def test_it_learns_which_labels_were_swapped(data: Path, generator: Path, tmp_path: Path) -> None:
     trainer = fit(SETTINGS, data, generator, tmp_path)
     module = trainer.lightning_module

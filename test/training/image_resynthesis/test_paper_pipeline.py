@@ -83,15 +83,27 @@ def test_every_map_has_the_size_of_the_image(size: tuple[int, int]) -> None:
 @pytest.mark.parametrize(
     ("without", "names", "inputs"),
     [
-        ({}, ["segmentation", "resynthesis", "dissimilarity"], ("image", "synthesis", "labels")),
-        ({"synthesis": False}, ["segmentation", "dissimilarity"], ("image", "labels")),
-        (
+        pytest.param(
+            {},
+            ["segmentation", "resynthesis", "dissimilarity"],
+            ("image", "synthesis", "labels"),
+            id="full",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            {"synthesis": False},
+            ["segmentation", "dissimilarity"],
+            ("image", "labels"),
+            id="labels only",
+        ),
+        pytest.param(
             {"labels": False},
             ["segmentation", "resynthesis", "dissimilarity"],
             ("image", "synthesis"),
+            id="generated only",
+            marks=pytest.mark.slow,
         ),
     ],
-    ids=["full", "labels only", "generated only"],
 )
 def test_exported_variants_answer_as_torch_does(
     without: dict[str, bool], names: list[str], inputs: tuple[str, ...], tmp_path: Path
