@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from training.data.label_spaces import CAMVID, OUTLIER, SPACES, VOID
+from training.data.label_spaces import CAMVID, NORMAL, OUTLIER, SPACES, VOID
 from training.methods.obsnet.losses import (
     LABEL_SHARES,
     FoldedCrossEntropy,
@@ -41,8 +41,9 @@ def test_images_of_different_spaces_share_one_mean():
     assert torch.isfinite(loss)
 
 
-def test_only_void_costs_nothing():
-    target = torch.full((1, 4, 4), VOID)
+@pytest.mark.parametrize("label", [VOID, NORMAL])
+def test_only_void_or_normal_costs_nothing(label):
+    target = torch.full((1, 4, 4), label)
     loss = FoldedCrossEntropy()(torch.randn(1, 19, 4, 4).log_softmax(1), target, torch.tensor([0]))
     assert float(loss) == 0.0
 

@@ -13,12 +13,14 @@ from training.data import (
     fishyscapes,
     idd_lite,
     lost_and_found,
+    normal_drives,
     pasted,
     procedural,
     road_anomaly,
     segment_me_if_you_can,
     street_hazards,
     unlabelled,
+    yamaha_cmu,
 )
 from training.data.anomaly_frames import AnomalyDataset, AnomalyFrames
 from training.data.folder import open_folder
@@ -32,7 +34,10 @@ TRAINING_SETS: dict[str, Callable[[Path, str], LabelledFrames]] = {
     "camvid": camvid.camvid,
     "idd_lite": idd_lite.idd_lite,
     "procedural": procedural.procedural,
+    "yamaha_cmu": yamaha_cmu.yamaha_cmu,
 }
+MIXTURE_SETS = {**TRAINING_SETS, "normal_drives": normal_drives.normal_drives}
+"""What `mixture.Mixture` draws from. `normal_drives` has no classes: no other training takes it."""
 ANOMALY_SETS: dict[str, AnomalyDataset] = {
     dataset.name: dataset
     for dataset in (

@@ -15,6 +15,7 @@ import numpy as np
 CLASSES = 19  # Cityscapes train ids
 VOID = 255  # no label: neither trained nor scored
 OUTLIER = 254  # a pasted unknown object
+NORMAL = 253  # something of the street, no class given: teaches the observer alone
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,14 @@ IDD_LITE = LabelSpace(
     ((0,), (1, 9), (11, 12), (13, 14, 15, 16, 17, 18), (3, 4, 5, 6, 7), (2, 8), (10,)),
     ("drivable", "non_drivable", "living", "vehicle", "roadside", "far", "sky"),
 )
-SPACES = (CITYSCAPES, CAMVID, IDD_LITE)
+# Yamaha-CMU Off-Road: unpaved ways. Its grass and heights of vegetation do not part Cityscapes'
+# vegetation from terrain.
+YAMAHA_CMU = LabelSpace(
+    "yamaha_cmu",
+    ((0, 1), (8, 9), (10,), (2, 3, 4, 5, 6, 7, 11, 12, 13, 14, 15, 16, 17, 18)),
+    ("trail", "green", "sky", "obstacle"),
+)
+SPACES = (CITYSCAPES, CAMVID, IDD_LITE, YAMAHA_CMU)
 """What the 19 outputs are trained on; a training crop names its space by position."""
 
 # StreetHazards' 13 classes, which are CARLA's. There, "unlabelled" is mostly sky, "vehicle" has

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import Dataset
 
 from training.data.augmentation import random_view, vary_camera, vary_class_colours
-from training.data.catalogue import TRAINING_SETS
+from training.data.catalogue import MIXTURE_SETS
 from training.data.label_spaces import CITYSCAPES, SPACES, VOID
 from training.data.labelled_frames import LabelledFrames
 from training.data.outliers import Cutouts, paste_outlier
@@ -23,7 +23,7 @@ TWO_WHEELERS = (12, 17, 18)  # riders and what they ride move together
 
 @dataclass(frozen=True)
 class MixtureSettings:
-    """What a crop is made of; `weights` names datasets of `catalogue.TRAINING_SETS`."""
+    """What a crop is made of; `weights` names datasets of `catalogue.MIXTURE_SETS`."""
 
     weights: Mapping[str, float]
     crop: tuple[int, int] = (288, 480)
@@ -36,15 +36,15 @@ class MixtureSettings:
 class Mixture(Dataset):
     """Crop `i` of epoch `e` depends on (seed, e, i) alone.
 
-    Items: image uint8 [H, W, 3] RGB; target uint8 [H / 2, W / 2] in the ids of its label space, 254
-    outlier, 255 void; space: index into `label_spaces.SPACES`.
+    Items: image uint8 [H, W, 3] RGB; target uint8 [H / 2, W / 2] in the ids of its label space, 253
+    normal without a class, 254 outlier, 255 void; space: index into `label_spaces.SPACES`.
     """
 
     def __init__(
         self, root: Path, settings: MixtureSettings, *, length: int, seed: int, epoch: int
     ) -> None:
         self.settings, self.length, self.seed, self.epoch = settings, length, seed, epoch
-        self.sets = [TRAINING_SETS[name](root, "train") for name in settings.weights]
+        self.sets = [MIXTURE_SETS[name](root, "train") for name in settings.weights]
         weights = np.array(list(settings.weights.values()), float)
         self.shares = weights / weights.sum()
         with_outliers = len(settings.outliers) > 1
@@ -115,7 +115,7 @@ def rare_frames(root: Path, minimum: int = 40) -> dict[int, np.ndarray]:
     cache = _RARE_CACHE.get(root)
     if cache is not None:
         return cache
-    frames = TRAINING_SETS["cityscapes256"](root, "train")
+    frames = MIXTURE_SETS["cityscapes256"](root, "train")
     counts = np.zeros((frames.count, len(CITYSCAPES.groups)), np.int64)
     for index in range(frames.count):
         histogram = np.bincount(frames.read(index)[1].ravel(), minlength=256)

@@ -25,6 +25,11 @@ def stripes(values: Sequence[int], size: tuple[int, int] = SIZE) -> np.ndarray:
     return np.broadcast_to(np.array(values, np.uint8)[columns], size).copy()
 
 
+def stripes_of(label: np.ndarray, count: int) -> list[int]:
+    """The values of `count` vertical stripes."""
+    return [int(value) for value in label[0, :: label.shape[1] // count][:count]]
+
+
 def write(file: Path, pixels: np.ndarray) -> Path:
     file.parent.mkdir(parents=True, exist_ok=True)
     assert cv2.imwrite(str(file), pixels)

@@ -16,11 +16,6 @@ from training.data.label_spaces import BDD_ANOMALY, CITYSCAPES, STREET_HAZARDS
 from training.data.labelled_frames import DatasetError
 
 
-def stripes_of(label: np.ndarray, count: int) -> list[int]:
-    """The values of `count` vertical stripes."""
-    return [int(value) for value in label[0, :: label.shape[1] // count][:count]]
-
-
 def first(spec: str, root: Path) -> tuple[AnomalyFrames, AnomalySample]:
     frames = open_dataset(spec, root)
     return frames, frames.read(0)
@@ -33,8 +28,8 @@ def test_cityscapes_label_ids_become_train_ids_and_void(tmp_path: Path) -> None:
     assert (frames.name, frames.names) == ("cityscapes/val", ("frankfurt/frankfurt_000000_000294",))
     assert frames.protocols[:3] == ("segmentation", "error_detection", "calibration")
     assert sample.truth is not None and frames.space == CITYSCAPES
-    assert stripes_of(sample.truth, 4) == [0, 18, 255, 255]
-    assert stripes_of(sample.anomaly, 4) == [0, 0, 255, 255]
+    assert trees.stripes_of(sample.truth, 4) == [0, 18, 255, 255]
+    assert trees.stripes_of(sample.anomaly, 4) == [0, 0, 255, 255]
     np.testing.assert_array_equal(sample.image[..., ::-1], trees.picture())
     assert len(open_dataset("cityscapes/train", tmp_path).names) == 2
     assert TRAINING_SETS["cityscapes"](tmp_path, "train").read(1)[1].max() == 13
@@ -44,7 +39,7 @@ def test_squashed_cityscapes_states_its_true_shape(tmp_path: Path) -> None:
     trees.annotated(tmp_path / "cityscapes256", "val", ["0001"], (0, 18, 255, 255))
     frames, sample = first("cityscapes256", tmp_path)
     assert frames.stretch == 2.0 and sample.truth is not None
-    assert stripes_of(sample.truth, 4) == [0, 18, 255, 255]
+    assert trees.stripes_of(sample.truth, 4) == [0, 18, 255, 255]
 
 
 def test_camvid_has_its_two_test_drives_apart(tmp_path: Path) -> None:
@@ -54,8 +49,8 @@ def test_camvid_has_its_two_test_drives_apart(tmp_path: Path) -> None:
     assert open_dataset("camvid/test_0001tp", tmp_path).names == ("0001TP_008550",)
     frames, sample = first("camvid/test_seq05vd", tmp_path)
     assert len(frames.names) == 2 and sample.truth is not None
-    assert stripes_of(sample.truth, 4) == [0, 10, 255, 255]
-    assert stripes_of(sample.anomaly, 4) == [0, 0, 255, 255]
+    assert trees.stripes_of(sample.truth, 4) == [0, 10, 255, 255]
+    assert trees.stripes_of(sample.anomaly, 4) == [0, 0, 255, 255]
 
 
 @pytest.mark.parametrize("listed", [False, True])
@@ -67,8 +62,8 @@ def test_camvid_ood_tells_void_from_anomaly(tmp_path: Path, listed: bool) -> Non
     frames, sample = first("camvid_ood", tmp_path)
     assert frames.names == (("a",) if listed else ("a", "b"))
     assert sample.truth is not None
-    assert stripes_of(sample.anomaly, 4) == [0, 0, 255, 1]
-    assert stripes_of(sample.truth, 4) == [0, 10, 255, 255]
+    assert trees.stripes_of(sample.anomaly, 4) == [0, 0, 255, 1]
+    assert trees.stripes_of(sample.truth, 4) == [0, 10, 255, 255]
 
 
 @pytest.mark.parametrize("published", [True, False])
@@ -83,7 +78,7 @@ def test_idd_lite_reads_as_published_and_as_the_flat_copy(tmp_path: Path, publis
         trees.annotated(tmp_path / "idd_lite", "val", ["7_024541"], (0, 6, 255, 255))
     frames, sample = first("idd_lite", tmp_path)
     assert frames.names == (("7/024541",) if published else ("7_024541",))
-    assert sample.truth is not None and stripes_of(sample.truth, 4) == [0, 6, 255, 255]
+    assert sample.truth is not None and trees.stripes_of(sample.truth, 4) == [0, 6, 255, 255]
 
 
 @pytest.mark.parametrize("variant", ["no list", "from the archive", "from above", "one per split"])
@@ -105,8 +100,8 @@ def test_street_hazards_reads_all_variants_of_its_lists(tmp_path: Path, variant:
     assert frames.names == (("t1/0", "t1/1") if variant == "no list" else ("t1/0",))
     assert frames.protocols[0] == "caos" and frames.space == STREET_HAZARDS
     assert sample.truth is not None
-    assert stripes_of(sample.anomaly, 4) == [0, 0, 1, 255]
-    assert stripes_of(sample.truth, 4) == [0, 12, 255, 255]
+    assert trees.stripes_of(sample.anomaly, 4) == [0, 0, 1, 255]
+    assert trees.stripes_of(sample.truth, 4) == [0, 12, 255, 255]
     assert len(open_dataset("street_hazards/validation", tmp_path).names) == 3
     with pytest.raises(DatasetError, match=r"train/images/training"):
         open_dataset("street_hazards/train", tmp_path)
@@ -118,7 +113,7 @@ def test_road_anomaly_follows_its_list_and_has_no_void(tmp_path: Path) -> None:
     frames, sample = first("road_anomaly", tmp_path)
     assert frames.names == ("animals02", "animals00")
     assert frames.protocols[0] == "resynthesis_roc" and sample.truth is None
-    assert stripes_of(sample.anomaly, 4) == [0, 0, 1, 1]
+    assert trees.stripes_of(sample.anomaly, 4) == [0, 0, 1, 1]
 
 
 def test_road_anomaly_21_takes_the_labelled_validation_frames(tmp_path: Path) -> None:
@@ -174,7 +169,7 @@ def laf_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_lost_and_found_scores_road_and_obstacles(laf_root: Path) -> None:
     frames, sample = first("lost_and_found", laf_root)
     assert len(frames.names) == 1186 and len(frames.excluded) == 17
-    assert stripes_of(sample.anomaly, 4) == [255, 0, 1, 1]
+    assert trees.stripes_of(sample.anomaly, 4) == [255, 0, 1, 1]
     assert len(open_dataset("lost_and_found/train", laf_root).names) == 1030
 
 
@@ -198,10 +193,10 @@ def test_interesting_frames_are_the_last_of_each_sequence_in_the_camera_view(
     assert len(sequences) == len(set(sequences)) == 46
     assert "10_Schlossberg_9_000004_000009" in frames.names
     assert "04_Maurener_Weg_8_000003_000118" in frames.names  # the label of its last frame is empty
-    assert stripes_of(sample.anomaly, 4) == [0, 0, 255, 255]
+    assert trees.stripes_of(sample.anomaly, 4) == [0, 0, 255, 255]
     trees.write(laf_root / "lost_and_found" / "roi.png", trees.stripes((0, 0, 0, 255), (4, 8)))
     _, sample = first("lost_and_found/test_interesting", laf_root)
-    assert stripes_of(sample.anomaly, 4) == [255, 255, 255, 1]
+    assert trees.stripes_of(sample.anomaly, 4) == [255, 255, 255, 1]
     assert labels.is_dir()
 
 
@@ -250,7 +245,7 @@ def test_fishyscapes_static_adds_the_published_differences_to_cityscapes(tmp_pat
     assert frames.names[0] == "0000_frankfurt_000001_000000" and "fs_val_v3" in frames.title
     expected = np.minimum(trees.picture()[..., ::-1].astype(int) + 100, 255)
     np.testing.assert_array_equal(sample.image, expected)
-    assert stripes_of(sample.anomaly, 4) == [0, 1, 255, 0]
+    assert trees.stripes_of(sample.anomaly, 4) == [0, 1, 255, 0]
     broken = tmp_path / "fs_val_v3" / f"0000_{names[0]}_rgb.npz"
     broken.write_bytes(b"PK no archive")
     with pytest.raises(DatasetError, match=broken.name):

@@ -14,7 +14,7 @@ from anomaly_seg_ros.bundle import Bundle, StageSpec
 from anomaly_seg_ros.errors import BundleError
 from training.bundle_weights import load_folded, row_lengths, unfold_norms
 from training.checkpoints import open_obsnet
-from training.data.catalogue import TRAINING_SETS
+from training.data.catalogue import MIXTURE_SETS
 from training.methods.obsnet.training import LightObsNet, normalise
 from training.networks.light_pyramid import LightPyramid
 
@@ -63,7 +63,7 @@ def _answers(model: LightObsNet, size: tuple[int, int], data: Path) -> Iterator[
     """The observer's answers to a few training frames of each set, at (width, height) `size`."""
     model.eval()
     for name in model.settings.mixture.weights:
-        frames = TRAINING_SETS[name](data, "train")
+        frames = MIXTURE_SETS[name](data, "train")
         for index in np.linspace(0, frames.count - 1, NORM_FRAMES).astype(int):
             image = cv2.resize(frames.read(int(index))[0], size)
             with torch.no_grad():

@@ -16,6 +16,7 @@ LABEL_SHARES = {
     ),
     "camvid": (0.17, 0.23, 0.01, 0.29, 0.06, 0.11, 0.013, 0.012, 0.06, 0.0065, 0.0025),
     "idd_lite": (0.323, 0.022, 0.013, 0.081, 0.113, 0.257, 0.19),
+    "yamaha_cmu": (0.297, 0.587, 0.105, 0.01),
 }
 
 
@@ -45,7 +46,7 @@ class FoldedCrossEntropy(nn.Module):
                 folded = (sums + 1e-6).log()
             folded = folded.contiguous()  # nll_loss has no channels-last backward on the CPU
             ids = target[rows].clone()
-            ids[ids >= len(space.groups)] = VOID  # outliers have a loss of their own
+            ids[ids >= len(space.groups)] = VOID  # outliers have a loss of their own, NORMAL none
             weight = self.get_buffer(f"weight_{index}")
             total = total + functional.nll_loss(
                 folded, ids, weight, ignore_index=VOID, reduction="sum"
