@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import seeded
 from golden import ROOT
-from seeded import OFTEN as OFTEN
+from seeded import DEEP_TIES as DEEP_TIES
 from seeded import assert_mostly_equal as assert_mostly_equal
 from seeded import assert_mostly_near as assert_mostly_near
 from seeded import assert_relatively_near as assert_relatively_near

@@ -14,9 +14,10 @@ import torch
 from golden import ROOT
 from torch import Tensor
 
-# Share of pixels. Another processor decides near-ties of pooling otherwise, and one in a deep layer
-# moves a tenth of the picture; all the others come far nearer than they must.
-OFTEN = 0.85
+OFTEN = 0.999  # share of pixels: near-ties of pooling move a few between builds of torch
+# The same where a network pools with indices through five stages: another processor decides a
+# near-tie of a deep stage otherwise, which moves a tenth of the picture.
+DEEP_TIES = 0.85
 
 
 @lru_cache
@@ -58,16 +59,19 @@ def assert_near(found: Any, golden: np.ndarray, tolerance: float) -> None:
     assert np.abs(found.astype(np.float64) - golden).max() <= tolerance
 
 
-def assert_mostly_near(found: Any, golden: np.ndarray, tolerance: float = 1e-4) -> None:
+def assert_mostly_near(
+    found: Any, golden: np.ndarray, tolerance: float = 1e-4, *, share: float = OFTEN
+) -> None:
+    """`share` of the values within the tolerance, and half of them within a fifth of it."""
     found = np.asarray(found)
     assert found.shape == golden.shape
     error = np.abs(found - golden.astype(np.float32))
-    assert (error <= tolerance).mean() >= OFTEN
+    assert (error <= tolerance).mean() >= share
     assert np.median(error) <= tolerance / 5
 
 
-def assert_mostly_equal(found: Any, golden: np.ndarray) -> None:
-    assert_mostly_near(np.asarray(found, np.float32), golden, 0.0)
+def assert_mostly_equal(found: Any, golden: np.ndarray, *, share: float = OFTEN) -> None:
+    assert_mostly_near(np.asarray(found, np.float32), golden, 0.0, share=share)
 
 
 def assert_relatively_near(found: Any, golden: np.ndarray, tolerance: float = 1e-5) -> None:
