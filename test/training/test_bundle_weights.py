@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -11,7 +14,10 @@ from anomaly_seg_ros.backends import load_runner
 from anomaly_seg_ros.bundle import DEFAULT_BUNDLE, Bundle
 from anomaly_seg_ros.errors import BundleError
 from training.bundle_weights import load_folded, row_lengths, unfold_norms
+from training.data.mixture import MixtureSettings
+from training.methods.obsnet import light_start
 from training.methods.obsnet.pipeline import Segmentation
+from training.methods.obsnet.training import LightObsNet, ObsNetSettings
 from training.networks.light_observer import LightObserver
 from training.networks.light_pyramid import LightPyramid
 
@@ -48,3 +54,17 @@ def test_a_bundle_of_another_network_is_refused() -> None:
     bundle = Bundle.open(DEFAULT_BUNDLE)
     with pytest.raises(BundleError, match="stage segmentation is no graph of a LightObserver"):
         load_folded(LightObserver(), bundle.stages[0])
+
+
+def test_a_model_that_starts_from_a_bundle_is_ready_to_train(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "normal_drives"
+    folder.mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (96, 160, 3), np.uint8)
+    cv2.imwrite(str(folder / "0.png"), noise)
+    monkeypatch.setattr(light_start, "NORM_FRAMES", 1)
+    settings = ObsNetSettings(MixtureSettings({"normal_drives": 1.0}, outliers=(0.5, 0.5)), steps=1)
+    model = LightObsNet(settings, tmp_path)
+    light_start.load_weights(model, str(DEFAULT_BUNDLE), tmp_path)
+    assert all(module.training for module in model.modules())  # Lightning would keep it so

@@ -14,7 +14,8 @@ from training.data.labelled_frames import LabelledFrames
 MEANING = LabelMeaning({1: 0, 2: 1, 3: 0, 4: 0, 5: 3, 6: 1, 7: 1, 8: 2}, void=(0, VOID))
 HOW_TO_GET = (
     "Get yamaha_v0 from https://theairlab.org/yamaha-offroad-dataset and put each frame's rgb.jpg"
-    " as ROOT/yamaha_cmu/train/NAME.jpg and its labels.png as ROOT/yamaha_cmu/trainannot/NAME.png."
+    " as ROOT/yamaha_cmu/train/NAME.jpg and its labels.png, whose palette indices are the ids, as"
+    " 8-bit gray ROOT/yamaha_cmu/trainannot/NAME.png."
 )
 
 

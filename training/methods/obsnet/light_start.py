@@ -39,6 +39,7 @@ def load_weights(model: LightObsNet, source: str, data: Path) -> None:
         load_folded(network, _stage(bundle, name))
     for name, network in networks.items():
         unfold_norms(network, _answers(model, size, data), lengths[name])
+    model.train()  # Lightning trains in the mode that it finds
 
 
 def load_segmentation(network: LightPyramid, source: str) -> None:
