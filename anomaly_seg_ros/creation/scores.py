@@ -60,11 +60,25 @@ def _max_logit(classes: int) -> tuple[list[NodeProto], Constants]:
     return nodes, _constants(axis=CLASS_AXIS)
 
 
+def _sum_of_exponentials() -> list[NodeProto]:
+    """`sum` [1, h, w] of exp(logits - `largest` [1, 1, h, w]).
+
+    A Softmax over an inner axis is slow in ONNX Runtime, which transposes for it; ReduceLogSumExp
+    overflows above 88 where a runtime does not shift by the maximum first.
+    """
+    return [
+        _node("ReduceMax", "logits axis", "largest", keepdims=1),
+        _node("Sub", "logits largest", "shifted"),
+        _node("Exp", "shifted", "exponentials"),
+        _node("ReduceSum", "exponentials axis", "sum", keepdims=0),
+    ]
+
+
 def _max_softmax(classes: int) -> tuple[list[NodeProto], Constants]:
     nodes = [
-        _node("Softmax", "logits", "probabilities", axis=1),
-        _node("ReduceMax", "probabilities axis", "largest", keepdims=0),
-        _node("Sub", "one largest", "score"),
+        *_sum_of_exponentials(),
+        _node("Reciprocal", "sum", "surest"),
+        _node("Sub", "one surest", "score"),
     ]
     return nodes, _constants(axis=CLASS_AXIS, one=np.float32(1))
 
@@ -83,12 +97,8 @@ def _entropy(classes: int) -> tuple[list[NodeProto], Constants]:
 
 
 def _energy(classes: int) -> tuple[list[NodeProto], Constants]:
-    # ReduceLogSumExp overflows above 88 where a runtime does not shift by the maximum first.
     nodes = [
-        _node("ReduceMax", "logits axis", "largest", keepdims=1),
-        _node("Sub", "logits largest", "shifted"),
-        _node("Exp", "shifted", "exponentials"),
-        _node("ReduceSum", "exponentials axis", "sum", keepdims=0),
+        *_sum_of_exponentials(),
         _node("Log", "sum", "log"),
         _node("Squeeze", "largest axis", "shift"),
         _node("Add", "log shift", "free"),

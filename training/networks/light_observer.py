@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.data.label_spaces import CLASSES
+from training.networks.channel_softmax import channel_softmax
 from training.networks.light_pyramid import ENCODER_CHANNELS, PYRAMID_CHANNELS, Separable
 
 WIDTH = 48
@@ -34,7 +35,7 @@ class LightObserver(nn.Module):
 
     def forward(self, logits: Tensor, pyramid: Tensor, early_4: Tensor, early_8: Tensor) -> Tensor:
         """logits [N, 19, h, w], pyramid [N, 96, h, w], encoder strides 4 and 8 -> [N, h, w]."""
-        probabilities = logits.softmax(dim=1)
+        probabilities, _ = channel_softmax(logits)
         entropy = -(probabilities * (probabilities + 1e-7).log()).sum(dim=1, keepdim=True)
         peak = logits.amax(dim=1, keepdim=True) / 10.0
         raised = functional.interpolate(early_8, size=early_4.shape[-2:], mode="bilinear")

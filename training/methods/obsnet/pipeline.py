@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from training.data.label_spaces import CLASSES
+from training.networks.channel_softmax import channel_softmax
 from training.networks.light_observer import LightObserver
 from training.networks.light_pyramid import LightPyramid
 from training.stage import Stage
@@ -49,8 +50,8 @@ class Observation(Stage):
 
     def forward(self, logits: Tensor, pyramid: Tensor, early_4: Tensor, early_8: Tensor) -> Tensor:
         doubt = torch.sigmoid(self.network(logits, pyramid, early_4, early_8))
-        surest = logits.softmax(dim=1).amax(dim=1)
-        unsure = (1.0 - surest) * (CLASSES / (CLASSES - 1))
+        _, surest = channel_softmax(logits)
+        unsure = (1.0 - surest[:, 0]) * (CLASSES / (CLASSES - 1))
         product = doubt * (unsure + FLOOR) / (1.0 + FLOOR)
         smooth = functional.avg_pool2d(product, 3, stride=1, padding=1, count_include_pad=False)
         return smooth.clamp(0, 1).sqrt()
