@@ -25,6 +25,8 @@ TRAINED = {
     "obsnet_segnet": PaperObserverSettings,
     "obsnet_segnet_camvid_segmentation": PaperSegmentationSettings,
     "obsnet_segnet_half_camvid_segmentation": PaperSegmentationSettings,
+    "obsnet_segnet_street_hazards_segmentation": PaperSegmentationSettings,
+    "obsnet_segnet_bdd_anomaly_segmentation": PaperSegmentationSettings,
     "obsnet_pyramid": PaperObserverSettings,
     "obsnet_pyramid_camvid_segmentation": PaperSegmentationSettings,
     "resynthesis_lite_generator": GeneratorSettings,
@@ -43,13 +45,15 @@ def test_every_shipped_configuration_is_read(config: str) -> None:
 
 
 def test_the_observers_and_their_segmentations_fit_together() -> None:
-    for size in ("segnet", "segnet_half", "pyramid"):
-        below = read_config(f"obsnet_{size}_camvid_segmentation")
-        above = read_config(f"obsnet_{size}_camvid")
-        assert (below.width, below.family, below.views.size) == (
+    pairs = [path.stem for path in CONFIGS.glob("obsnet_*_segmentation.yaml")]
+    assert len(pairs) > 1
+    for name in pairs:
+        below, above = read_config(name), read_config(name.removesuffix("_segmentation"))
+        assert (below.width, below.family, below.views.size, below.views.data) == (
             above.width,
             above.family,
             above.views.size,
+            above.views.data,
         )
 
 

@@ -301,8 +301,8 @@ def _in_space(
     """Class ids uint8 [H, W] in `space`; folding coarser classes needs the probabilities again."""
     if space == segmenter.space:
         wide = (size[1], size[0])
-        if segmenter.void_class is not None:  # no class of the dataset's: nothing is predicted
-            labels = np.where(labels == segmenter.void_class, np.uint8(VOID), labels)
+        # An output beyond the dataset's classes, such as void's: nothing is predicted.
+        labels = np.where(labels < len(space.names), labels, np.uint8(VOID))
         return cv2.resize(labels, wide, interpolation=cv2.INTER_NEAREST_EXACT)
     if segmenter.space is not CITYSCAPES:
         return None  # other classes than the 19 have no fold

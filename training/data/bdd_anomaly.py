@@ -20,6 +20,7 @@ from training.data.frame_files import (
     anomaly_frames,
     find_folder,
     image_paths,
+    labelled_frames,
     missing_files,
     not_found,
     read_ids,
@@ -28,7 +29,7 @@ from training.data.frame_files import (
 )
 from training.data.label_meaning import LabelMeaning
 from training.data.label_spaces import BDD_ANOMALY
-from training.data.labelled_frames import DatasetError
+from training.data.labelled_frames import DatasetError, LabelledFrames
 from training.data.parallel import in_parallel
 
 ENCODINGS = {
@@ -174,7 +175,13 @@ def _values(label: Path) -> frozenset[int]:
     return frozenset(np.unique(read_ids(label)).tolist())
 
 
-def _open(root: Path, split: str) -> AnomalyFrames:
+def bdd_anomaly(root: Path, split: str) -> LabelledFrames:
+    """Frames of train or val without a train, motorcycle or bicycle, train ids 0..15."""
+    pairs, meaning = _pairs(root, "validation" if split == "val" else split)
+    return labelled_frames("bdd_anomaly", BDD_ANOMALY, pairs, meaning)
+
+
+def _pairs(root: Path, split: str) -> tuple[list[FramePair], LabelMeaning]:
     name = f"bdd_anomaly/{split}"
     if not (root / SPLITS_FILE).is_file():
         refuse(name, [f"no {root / SPLITS_FILE}"], HOW_TO_GET)
@@ -190,11 +197,14 @@ def _open(root: Path, split: str) -> AnomalyFrames:
     if holds_train_ids != (splits.encoding == "train_ids"):
         problem = f"its labels no longer read as {splits.encoding}; build the splits again"
         refuse(name, [problem], HOW_TO_GET)
+    return pairs, ENCODINGS[splits.encoding]
+
+
+def _open(root: Path, split: str) -> AnomalyFrames:
     return anomaly_frames(
-        name,
+        f"bdd_anomaly/{split}",
         f"BDD-Anomaly {split}",
-        pairs,
-        ENCODINGS[splits.encoding],
+        *_pairs(root, split),
         space=BDD_ANOMALY,
         protocols=TEST_PROTOCOLS if split == "test" else CLOSED_SET_PROTOCOLS,
         source="BDD100K, Yu et al., CVPR 2020 (non-commercial research); split of Hendrycks et al.",

@@ -26,7 +26,8 @@ from training.data.anomaly_frames import AnomalyDataset, AnomalyFrames
 from training.data.folder import open_folder
 from training.data.labelled_frames import DatasetError, LabelledFrames
 
-TRAINING_SETS: dict[str, Callable[[Path, str], LabelledFrames]] = {
+Opener = Callable[[Path, str], LabelledFrames]
+FOLDED_SETS: dict[str, Opener] = {
     "cityscapes": cityscapes.cityscapes,
     "cityscapes256": cityscapes.cityscapes256,
     "cityscapes_sharp": cityscapes.cityscapes_sharp,
@@ -36,7 +37,14 @@ TRAINING_SETS: dict[str, Callable[[Path, str], LabelledFrames]] = {
     "procedural": procedural.procedural,
     "yamaha_cmu": yamaha_cmu.yamaha_cmu,
 }
-MIXTURE_SETS = {**TRAINING_SETS, "normal_drives": normal_drives.normal_drives}
+"""Labels that fold the 19 train ids, so that they train a network of those."""
+TRAINING_SETS: dict[str, Opener] = {
+    **FOLDED_SETS,
+    "street_hazards": street_hazards.street_hazards,
+    "bdd_anomaly": bdd_anomaly.bdd_anomaly,
+}
+"""With those whose classes are their own: for networks trained on one dataset."""
+MIXTURE_SETS = {**FOLDED_SETS, "normal_drives": normal_drives.normal_drives}
 """What `mixture.Mixture` draws from. `normal_drives` has no classes: no other training takes it."""
 ANOMALY_SETS: dict[str, AnomalyDataset] = {
     dataset.name: dataset

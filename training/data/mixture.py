@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from training.data.augmentation import random_view, vary_camera, vary_class_colours
 from training.data.catalogue import MIXTURE_SETS
 from training.data.label_spaces import CITYSCAPES, SPACES, VOID
-from training.data.labelled_frames import LabelledFrames
+from training.data.labelled_frames import DatasetError, LabelledFrames
 from training.data.outliers import Cutouts, paste_outlier
 
 RARE_CLASSES = (3, 4, 6, 7, 12, 14, 15, 16, 17, 18)
@@ -31,6 +31,13 @@ class MixtureSettings:
     outliers: tuple[float, ...] = (1.0,)  # probability of 0, 1, 2, ... pasted objects
     rare_share: float = 0.3  # Cityscapes frames that receive rare classes of another frame
     colour_share: float = 0.35  # frames whose classes change colour one by one
+
+    def __post_init__(self) -> None:
+        if strange := sorted(set(self.weights) - set(MIXTURE_SETS)):
+            raise DatasetError(
+                f"no training mixture of {', '.join(strange)}; expected weights of"
+                f" {', '.join(MIXTURE_SETS)}"
+            )
 
 
 class Mixture(Dataset):

@@ -10,12 +10,14 @@ from training.data.frame_files import (
     FramePair,
     anomaly_frames,
     image_paths,
+    labelled_frames,
     missing_files,
     not_found,
     refuse,
 )
 from training.data.label_meaning import LabelMeaning
 from training.data.label_spaces import STREET_HAZARDS
+from training.data.labelled_frames import LabelledFrames
 
 FOLDERS = ("street_hazards", "StreetHazards", "streethazards")
 ARCHIVES = ("streethazards_train", "streethazards_test")  # folders named after the two archives
@@ -42,7 +44,13 @@ HOW_TO_GET = (
 )
 
 
-def _open(root: Path, split: str) -> AnomalyFrames:
+def street_hazards(root: Path, split: str) -> LabelledFrames:
+    """Frames 1280x720 of train (5125) or val (1031), 12 classes and what is unlabelled."""
+    pairs = _pairs(root, "validation" if split == "val" else split)
+    return labelled_frames("street_hazards", STREET_HAZARDS, pairs, MEANING)
+
+
+def _pairs(root: Path, split: str) -> list[FramePair]:
     name = f"street_hazards/{split}"
     bases = [root / folder for folder in (*FOLDERS, *ARCHIVES) if (root / folder).is_dir()]
     if not bases:
@@ -65,10 +73,14 @@ def _open(root: Path, split: str) -> AnomalyFrames:
         problems = [f"no {wanted} in {' or '.join(map(str, bases))}"]
     if problems:
         refuse(name, problems, HOW_TO_GET)
+    return pairs
+
+
+def _open(root: Path, split: str) -> AnomalyFrames:
     return anomaly_frames(
-        name,
+        f"street_hazards/{split}",
         f"StreetHazards {split}",
-        pairs,
+        _pairs(root, split),
         MEANING,
         space=STREET_HAZARDS,
         protocols=TEST_PROTOCOLS if split == "test" else CLOSED_SET_PROTOCOLS,

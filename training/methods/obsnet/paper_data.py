@@ -11,24 +11,30 @@ from PIL import Image, ImageEnhance
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from training.data import label_spaces
 from training.data.catalogue import TRAINING_SETS
-from training.data.label_spaces import CAMVID as CAMVID_SPACE
-from training.data.label_spaces import CITYSCAPES as CITYSCAPES_SPACE
 from training.data.label_spaces import VOID, LabelSpace
 from training.data.labelled_frames import DatasetError, LabelledFrames
 from training.devices import one_thread
 from training.methods.obsnet.attack_regions import RegionSizes, draw_regions
 from training.methods.obsnet.attacks import Attack
-from training.methods.obsnet.published import CAMVID, CITYSCAPES_TRAIN, Trained
+from training.methods.obsnet.published import (
+    BDD_ANOMALY,
+    CAMVID,
+    CITYSCAPES_TRAIN,
+    STREET_HAZARDS,
+    Trained,
+)
 
 
 @dataclass(frozen=True)
 class PaperData:
     """How the release treats a dataset, named as in `catalogue.TRAINING_SETS`.
 
+    space: of its labels; outputs beyond them learn nothing, unless one is void_class, trained on
+    void pixels. Without one those are left out, which the release means to do and does not.
     margins: largest share that a random crop cuts off each side, (columns, rows). error_weight: of
-    the wrong pixels in the observer's loss. void_class: the output trained on void pixels; without
-    one they are left out, which the release means to do and does not.
+    the wrong pixels in the observer's loss.
     """
 
     trained: Trained
@@ -44,10 +50,12 @@ class PaperData:
         return len(self.trained.classes)
 
 
+LARGE_SIZES = RegionSizes((360, 640), box=(300, 360), shapes=(160, 200))
+LARGE_MARGINS = (80 / 1280, 150 / 720)
 PAPER_DATA = {
     "camvid": PaperData(
         CAMVID,
-        CAMVID_SPACE,
+        label_spaces.CAMVID,
         RegionSizes((360, 480), box=(128, 128), shapes=(60, 80)),
         margins=(50 / 480, 80 / 360),
         error_weight=2.0,
@@ -55,9 +63,25 @@ PAPER_DATA = {
     ),
     "cityscapes": PaperData(
         CITYSCAPES_TRAIN,
-        CITYSCAPES_SPACE,
+        label_spaces.CITYSCAPES,
         RegionSizes((512, 1024), box=(128, 128), shapes=(60, 80)),
         margins=(150 / 2048, 250 / 1024),
+        error_weight=3.0,
+        void_class=None,
+    ),
+    "street_hazards": PaperData(
+        STREET_HAZARDS,
+        label_spaces.STREET_HAZARDS,
+        LARGE_SIZES,
+        LARGE_MARGINS,
+        error_weight=3.0,
+        void_class=None,
+    ),
+    "bdd_anomaly": PaperData(
+        BDD_ANOMALY,
+        label_spaces.BDD_ANOMALY,
+        LARGE_SIZES,
+        LARGE_MARGINS,
         error_weight=3.0,
         void_class=None,
     ),

@@ -138,9 +138,8 @@ class PaperSegmentation(lightning.LightningModule):
 
     def validation_step(self, batch: Mapping[str, Tensor], index: int) -> None:
         logits = self.segmentation(_normalised(self.normalisation, batch["image"]))[0]
-        unlabelled = self.recipe.void_class
-        predicted, truth = (
-            torch.where(ids == unlabelled, VOID, ids) if unlabelled is not None else ids
+        predicted, truth = (  # outputs beyond the labels' classes: nothing is predicted
+            torch.where(ids < self.confusion.classes, ids, VOID)
             for ids in (logits.argmax(dim=1), batch["label"])
         )
         for frame in _frames(torch.zeros_like(logits[:, 0]), predicted, truth):
