@@ -57,6 +57,7 @@ class BundleSegmenter(Segmenter):
             std=(1.0, 1.0, 1.0),
             size=(bundle.input.height, bundle.input.width),
             space=space_of(bundle),
+            void_class=_void_class(bundle),
             feature_index=1 if features else None,
         )
         self.bundle = bundle
@@ -82,15 +83,25 @@ class BundleSegmenter(Segmenter):
 
 
 def space_of(bundle: Bundle) -> LabelSpace:
-    """The known label space with the bundle's class names; else one of its own that folds nowhere.
+    """The largest known label space whose class names the bundle's begin with; else one of its own
+    that folds nowhere.
 
-    Case, blanks and underscores do not count.
+    Classes beyond those of the space, such as a trained void, are none of it. Case, blanks and
+    underscores do not count.
     """
-    names = tuple(entry.name for entry in bundle.classes)
-    known = {_plain([name for _, name, _ in CITYSCAPES_CLASSES]): CITYSCAPES}
-    known |= {_plain(space.names): space for space in BY_NAME.values()}
-    own = LabelSpace(bundle.name, tuple(() for _ in names), names)
-    return known.get(_plain(names), own)
+    names = [entry.name for entry in bundle.classes]
+    known = [(_plain(name for _, name, _ in CITYSCAPES_CLASSES), CITYSCAPES)]
+    known += [(_plain(space.names), space) for space in BY_NAME.values()]
+    for begun, space in sorted(known, key=lambda entry: -len(entry[0])):
+        if _plain(names)[: len(begun)] == begun:
+            return space
+    return LabelSpace(bundle.name, tuple(() for _ in names), tuple(names))
+
+
+def _void_class(bundle: Bundle) -> int | None:
+    """Index of a class void beyond those of the bundle's label space."""
+    beyond = range(len(space_of(bundle).names), len(bundle.classes))
+    return next((index for index in beyond if bundle.classes[index].name == "void"), None)
 
 
 def _plain(names: Iterable[str]) -> tuple[str, ...]:

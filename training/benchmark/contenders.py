@@ -185,7 +185,7 @@ class _BundleContender(Contender):
         found = self.detector.detect([image], wanted)[0]
         total = time.perf_counter() - begin
         assert found.score is not None and found.mask is not None  # both were wanted
-        predicted = found.labels
+        predicted = None if found.labels is None else _known(found.labels, space)
         if "logits" in wanted:
             spec = self.detector.bundle.input
             size = (image.shape[0], image.shape[1])
@@ -301,9 +301,7 @@ def _in_space(
     """Class ids uint8 [H, W] in `space`; folding coarser classes needs the probabilities again."""
     if space == segmenter.space:
         wide = (size[1], size[0])
-        # An output beyond the dataset's classes, such as void's: nothing is predicted.
-        labels = np.where(labels < len(space.names), labels, np.uint8(VOID))
-        return cv2.resize(labels, wide, interpolation=cv2.INTER_NEAREST_EXACT)
+        return cv2.resize(_known(labels, space), wide, interpolation=cv2.INTER_NEAREST_EXACT)
     if segmenter.space is not CITYSCAPES:
         return None  # other classes than the 19 have no fold
     with torch.no_grad():
@@ -312,9 +310,15 @@ def _in_space(
     return np.argmax(maps, axis=0).astype(np.uint8)
 
 
+def _known(labels: np.ndarray, space: LabelSpace) -> np.ndarray:
+    """uint8 [H, W] with 255, nothing predicted, in place of outputs that are no class of `space`,
+    such as a trained void."""
+    return np.where(labels < len(space.names), labels, np.uint8(VOID))
+
+
 def fold(logits: np.ndarray, space: LabelSpace) -> np.ndarray:
-    """Logits float32 [19, h, w] -> probabilities float32 [groups, h, w] of `space`."""
-    probabilities = torch.from_numpy(logits).softmax(dim=0)
+    """Logits float32 [C, h, w], the 19 train ids first -> probabilities float32 [groups, h, w]."""
+    probabilities = torch.from_numpy(logits).softmax(dim=0)[: len(space.matrix)]
     matrix = torch.from_numpy(space.matrix)
     return torch.einsum("chw,cg->ghw", probabilities, matrix).contiguous().numpy()
 

@@ -32,9 +32,10 @@ def open_predictor(bundle: str | Path) -> LabelPredictor:
     """The label map of a bundle, by shipped name or folder. Raises BundleError, BackendError."""
     opened = Bundle.open(bundle)
     detector = Detector(opened)
+    space = space_of(opened)
     # Ids of a bundle may have gaps; those of a label space are positions.
     position = np.full(256, VOID, np.uint8)
-    for index, entry in enumerate(opened.classes):
+    for index, entry in enumerate(opened.classes[: len(space.names)]):
         position[entry.id] = index
 
     def predict(image: np.ndarray) -> np.ndarray:
@@ -43,4 +44,4 @@ def open_predictor(bundle: str | Path) -> LabelPredictor:
         return position[labels]
 
     name = f"{opened.name} {bundle_hash(opened.folder)}"
-    return LabelPredictor(name, space_of(opened), predict)
+    return LabelPredictor(name, space, predict)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from anomaly_seg_ros.classes import CITYSCAPES
+from training.data import label_spaces
 
-Class = tuple[str, tuple[int, int, int]]  # name, RGB colour
+Colour = tuple[int, int, int]  # RGB
+Class = tuple[str, Colour]
 CITYSCAPES_CLASSES: tuple[Class, ...] = tuple((name, colour) for _, name, colour in CITYSCAPES)
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -27,24 +30,34 @@ class Trained:
     licence: str
 
 
+def _classes(
+    space: label_spaces.LabelSpace, colours: Sequence[Colour], *beyond: Class
+) -> tuple[Class, ...]:
+    """The classes of a dataset's labels, then outputs that are none of them."""
+    return (*zip(space.names, colours, strict=True), *beyond)
+
+
 # Statistics and order of the labels: the official code; colours: the datasets' own.
 CAMVID = Trained(
     "CamVid",
     (360, 480),
     (0.4108, 0.4240, 0.4316),
     (0.3066, 0.3111, 0.3068),
-    (
-        ("sky", (128, 128, 128)),
-        ("building", (128, 0, 0)),
-        ("pole", (192, 192, 128)),
-        ("road", (128, 64, 128)),
-        ("sidewalk", (60, 40, 222)),
-        ("tree", (128, 128, 0)),
-        ("sign", (192, 128, 128)),
-        ("fence", (64, 64, 128)),
-        ("car", (64, 0, 128)),
-        ("pedestrian", (64, 64, 0)),
-        ("bicyclist", (0, 128, 192)),
+    _classes(
+        label_spaces.CAMVID,
+        (
+            (128, 128, 128),
+            (128, 0, 0),
+            (192, 192, 128),
+            (128, 64, 128),
+            (60, 40, 222),
+            (128, 128, 0),
+            (192, 128, 128),
+            (64, 64, 128),
+            (64, 0, 128),
+            (64, 64, 0),
+            (0, 128, 192),
+        ),
         ("void", (0, 0, 0)),  # trained as a class of its own
     ),
     ("road",),
@@ -55,23 +68,26 @@ STREET_HAZARDS = Trained(
     (360, 640),
     IMAGENET_MEAN,
     IMAGENET_STD,
-    (
-        ("unlabeled", (0, 0, 0)),
-        ("building", (70, 70, 70)),
-        ("fence", (190, 153, 153)),
-        ("other", (250, 170, 160)),
-        ("pedestrian", (220, 20, 60)),
-        ("pole", (153, 153, 153)),
-        ("road line", (157, 234, 50)),
-        ("road", (128, 64, 128)),
-        ("sidewalk", (244, 35, 232)),
-        ("vegetation", (107, 142, 35)),
-        ("car", (0, 0, 142)),
-        ("wall", (102, 102, 156)),
-        ("sign", (220, 220, 0)),
+    _classes(
+        label_spaces.STREET_HAZARDS,
+        (
+            (0, 0, 0),
+            (70, 70, 70),
+            (190, 153, 153),
+            (250, 170, 160),
+            (220, 20, 60),
+            (153, 153, 153),
+            (157, 234, 50),
+            (128, 64, 128),
+            (244, 35, 232),
+            (107, 142, 35),
+            (0, 0, 142),
+            (102, 102, 156),
+            (220, 220, 0),
+        ),
         ("anomaly", (60, 250, 240)),  # an output that training never used
     ),
-    ("road line", "road"),
+    ("road_line", "road"),
     "MIT",
 )
 BDD_ANOMALY = Trained(
