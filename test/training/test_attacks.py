@@ -146,6 +146,35 @@ def test_each_attack_teaches_the_observer_and_leaves_the_segmentation_alone(name
     assert all(p.grad is None for p in model.segmentation.parameters())
 
 
+@pytest.mark.parametrize("outliers", [(1.0,), (0.5, 0.5)])
+def test_the_observer_can_be_trained_alone(outliers: tuple[float, ...]) -> None:
+    torch.manual_seed(0)
+    mixture = MixtureSettings(weights={"camvid": 1.0}, outliers=outliers)
+    settings = ObsNetSettings(mixture=mixture, steps=1, attack_every=1, train_segmentation=False)
+    model = LightObsNet(settings, Path("nowhere")).train()
+    model._trainer = type("Trainer", (), {"world_size": 1, "current_epoch": 0})()
+    model.log = model.log_dict = lambda *values, **options: None  # type: ignore[method-assign]
+    before = {name: value.clone() for name, value in model.segmentation.state_dict().items()}
+    optimizer = model.configure_optimizers()["optimizer"]  # type: ignore[index]
+    target = torch.randint(0, 11, (2, 32, 48), dtype=torch.uint8)
+    target[:, 4:8] = 254 if len(outliers) > 1 else 255
+    image = torch.randint(0, 256, (2, 64, 96, 3), dtype=torch.uint8)
+    batch = {"image": image, "target": target, "space": torch.ones(2, dtype=torch.long)}
+    observer = model.observer.head.weight.clone()
+    model.training_step(batch, 0).backward()
+    optimizer.step()
+    after = model.segmentation.state_dict()
+    assert all(torch.equal(value, after[name]) for name, value in before.items())
+    assert not torch.equal(model.observer.head.weight, observer)
+
+
+def test_a_run_that_would_train_nothing_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("mixture: {weights: {camvid: 1.0}}\nsteps: 1\ntrain_segmentation: false\n")
+    with pytest.raises(ConfigError, match="nothing is trained"):
+        read_config(str(file))
+
+
 def test_an_unknown_attack_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "mine.yaml"
     file.write_text("mixture: {weights: {camvid: 1.0}}\nsteps: 1\nattack: magic\n")

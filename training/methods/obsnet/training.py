@@ -29,7 +29,10 @@ from training.networks.light_pyramid import LightPyramid
 
 @dataclass(frozen=True)
 class ObsNetSettings:
-    """One run. Steps are optimiser steps of `batch` crops."""
+    """One run. Steps are optimiser steps of `batch` crops.
+
+    train_segmentation False trains the observer alone: the classes stay as they are.
+    """
 
     mixture: MixtureSettings
     steps: int
@@ -41,6 +44,7 @@ class ObsNetSettings:
     weight_decay: float = 0.01
     steps_per_epoch: int = 250
     seed: int = 0
+    train_segmentation: bool = True
     outlier_weight: float = 0.3
     observer_weight: float = 1.0
     attack_every: int = 0  # steps between observer steps on attacked crops, 0 = none
@@ -56,6 +60,16 @@ class ObsNetSettings:
             raise AnomalySegError(
                 f"unknown attack {self.attack!r}; expected one of {', '.join(ATTACKS)}"
             )
+        if not (self.train_segmentation or self.train_observer):
+            raise AnomalySegError(
+                "nothing is trained: expected train_segmentation: true, or something unknown for "
+                "the observer, mixture.outliers of more than one number or attack_every above 0"
+            )
+
+    @property
+    def train_observer(self) -> bool:
+        """Whether something unknown is shown, pasted or attacked."""
+        return len(self.mixture.outliers) > 1 or self.attack_every > 0
 
 
 def normalise(image: Tensor) -> Tensor:
@@ -66,7 +80,7 @@ def normalise(image: Tensor) -> Tensor:
 
 
 class LightObsNet(lightning.LightningModule):
-    """Segmentation on folded labels; with outliers in the mixture, the observer joins."""
+    """Segmentation on folded labels; with outliers or attacks, the observer joins."""
 
     def __init__(self, settings: ObsNetSettings, data: Path, imagenet: Path | None = None) -> None:
         super().__init__()
@@ -74,27 +88,31 @@ class LightObsNet(lightning.LightningModule):
         self.segmentation = LightPyramid()
         self.observer = LightObserver()
         self.folded = FoldedCrossEntropy()
-        self.joint = len(settings.mixture.outliers) > 1
         self.confusion = torch.zeros(19, 19, dtype=torch.int64)
         if imagenet is not None:
             self.segmentation.load_imagenet_encoder(imagenet)
+        self.segmentation.requires_grad_(settings.train_segmentation)
         self.to(memory_format=torch.channels_last)
+
+    def train(self, mode: bool = True) -> LightObsNet:
+        """A segmentation that is not trained stays in evaluation mode."""
+        super().train(mode)
+        self.segmentation.train(mode and self.settings.train_segmentation)
+        return self
 
     def training_step(self, batch: dict[str, Tensor], index: int) -> Tensor:
         image, target, spaces = normalise(batch["image"]), batch["target"].long(), batch["space"]
-        logits, pyramid, early_4, early_8 = self.segmentation(image)
-        wide = functional.interpolate(logits, size=target.shape[-2:], mode="bilinear")
-        log_probabilities = wide.log_softmax(dim=1)
-        loss = self.folded(log_probabilities, target, spaces)
-        self.log("segmentation", loss, prog_bar=True)
-        if not self.joint:
+        with torch.set_grad_enabled(self.settings.train_segmentation):
+            logits, pyramid, early_4, early_8 = self.segmentation(image)
+        loss = logits.new_zeros(())
+        if self.settings.train_segmentation:
+            loss = self._segmentation_loss(logits, target, spaces)
+        if not self.settings.train_observer:
             return loss
-        entropy = outlier_entropy(log_probabilities, target)
         unknown, valid = observer_truth(target)
         answer = self.observer(logits.detach(), pyramid, early_4, early_8)
         observed = observer_loss(answer, unknown, valid)
-        self.log_dict({"outlier": entropy, "observer": observed}, prog_bar=True)
-        loss = loss + self.settings.outlier_weight * entropy
+        self.log("observer", observed, prog_bar=True)
         loss = loss + self.settings.observer_weight * observed
         every = self.settings.attack_every
         if every and index % every == 0:
@@ -102,6 +120,15 @@ class LightObsNet(lightning.LightningModule):
             self.log("attacked", attacked)
             loss = loss + self.settings.observer_weight * attacked
         return loss
+
+    def _segmentation_loss(self, logits: Tensor, target: Tensor, spaces: Tensor) -> Tensor:
+        """Cross-entropy of the labelled pixels; pasted outliers push towards uniform."""
+        wide = functional.interpolate(logits, size=target.shape[-2:], mode="bilinear")
+        log_probabilities = wide.log_softmax(dim=1)
+        labelled = self.folded(log_probabilities, target, spaces)
+        entropy = outlier_entropy(log_probabilities, target)
+        self.log_dict({"segmentation": labelled, "outlier": entropy}, prog_bar=True)
+        return labelled + self.settings.outlier_weight * entropy
 
     def _attacked_observer_loss(
         self, image: Tensor, target: Tensor, spaces: Tensor, index: int
@@ -133,7 +160,7 @@ class LightObsNet(lightning.LightningModule):
         moved = attack(kind, image, mask, answer, epsilon=epsilon, limit=1.0)
         with torch.no_grad():
             features = self.segmentation(moved)
-        self.segmentation.train()
+        self.segmentation.train(self.settings.train_segmentation)
         unknown, valid = observer_truth(target)
         region = mask.amax(dim=1)[:, ::4, ::4] > 0
         wrong = segmentation_errors(features[0], target[:, ::2, ::2], spaces)
