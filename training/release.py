@@ -34,7 +34,7 @@ from training.data.catalogue import open_dataset
 from training.data.idd_lite import idd_lite
 from training.data.procedural import procedural
 from training.export import export_stages
-from training.released import LICENCES, Released, released
+from training.released import Released, released
 
 ROAD = 0
 # Name, focus and the false regions per frame that are let through on the calibration frames.
@@ -134,7 +134,7 @@ def describe(
             "commit": _commit(),
             "seed": 0,
             "data": list(kind.data),
-            "data_licences": list(LICENCES),
+            "data_licences": list(kind.licences),
         },
     }
 

@@ -23,6 +23,16 @@ LICENCES = (
     "cut-outs: MIT and ImageNet terms (non-commercial research)",
     "EfficientNet-Lite0: Apache-2.0 (converted from the original release)",
 )
+BACKGROUNDS = (
+    "Yamaha-CMU Off-Road, 1076 frames",
+    "ordinary drives without labels: 373 of Brazilian highways, 128 of KITTI road, 100 of nuScenes",
+)
+BACKGROUND_LICENCES = (
+    "Yamaha-CMU: no terms found with the data; ask its authors",
+    "Brazilian highways (Cracks and Potholes in Road Images): MIT",
+    "KITTI: CC BY-NC-SA 3.0",
+    "nuScenes: CC BY-NC-SA 4.0",
+)
 
 
 @dataclass(frozen=True)
@@ -35,6 +45,7 @@ class Released:
     config: str
     size: tuple[int, int]
     data: tuple[str, ...]
+    licences: tuple[str, ...]
 
 
 OBSNET = Released(
@@ -43,7 +54,8 @@ OBSNET = Released(
     "Besnier et al., Triggering Failures, ICCV 2021 (light variant of our own)",
     "street_obsnet_lite",
     (384, 768),
-    SEGMENTATION_DATA,
+    (*SEGMENTATION_DATA, *BACKGROUNDS),
+    (*LICENCES, *BACKGROUND_LICENCES),
 )
 RESYNTHESIS = Released(
     "street_resynthesis_lite",
@@ -56,6 +68,7 @@ RESYNTHESIS = Released(
         *(f"segmentation: {what}" for what in SEGMENTATION_DATA),
         "generator and discrepancy: Cityscapes train, 2975 frames at 256x256",
     ),
+    LICENCES,
 )
 
 

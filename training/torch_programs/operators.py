@@ -260,6 +260,7 @@ OPERATORS: dict[str, Operator] = {
     "Pad": pad,
     "Pow": _of_two(torch.pow),
     "PRelu": lambda node, inputs: torch.where(inputs[0] < 0, inputs[1] * inputs[0], inputs[0]),
+    "Reciprocal": _of_one(torch.reciprocal),
     "ReduceL2": _reduction(_norm),
     "ReduceMax": _reduction(torch.amax),
     "ReduceMean": _reduction(torch.mean),

@@ -151,6 +151,7 @@ CASES: dict[str, tuple[str, np.ndarray, list[Any], dict[str, Any]]] = {
             "HardSwish",
             "Log",
             "Neg",
+            "Reciprocal",
             "Relu",
             "Sigmoid",
             "Sqrt",
