@@ -30,8 +30,8 @@ BACKGROUNDS = (
 BACKGROUND_LICENCES = (
     "Yamaha-CMU: no terms found with the data; ask its authors",
     "Brazilian highways (Cracks and Potholes in Road Images): MIT",
-    "KITTI: CC BY-NC-SA 3.0",
-    "nuScenes: CC BY-NC-SA 4.0",
+    "KITTI: CC BY-NC-SA 3.0 (as recalled)",
+    "nuScenes: CC BY-NC-SA 4.0 (as recalled)",
 )
 
 
@@ -52,7 +52,7 @@ OBSNET = Released(
     "street_obsnet_lite",
     "obsnet",
     "Besnier et al., Triggering Failures, ICCV 2021 (light variant of our own)",
-    "street_obsnet_lite",
+    "street_obsnet_lite_backgrounds",
     (384, 768),
     (*SEGMENTATION_DATA, *BACKGROUNDS),
     (*LICENCES, *BACKGROUND_LICENCES),

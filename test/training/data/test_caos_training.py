@@ -61,7 +61,9 @@ def tree(root: Path, name: str) -> Path:
         ("bdd_anomaly", BDD_ANOMALY, [0, 1, 13, VOID], [0, 1, 13, VOID]),
     ],
 )
-def test_both_are_training_sets(name: str, space: object, train: list, val: list, tmp_path: Path):
+def test_both_are_training_sets(
+    name: str, space: object, train: list, val: list, tmp_path: Path
+) -> None:
     root = tree(tmp_path, name)
     for split, expected in (("train", train), ("val", val)):
         frames = TRAINING_SETS[name](root, split)
