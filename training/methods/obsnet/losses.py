@@ -21,14 +21,18 @@ LABEL_SHARES = {
 
 
 class FoldedCrossEntropy(nn.Module):
-    """Cross-entropy in each image's own label space, weighted 1 / log(1.1 + share of the label)."""
+    """Cross-entropy in each image's own label space, weighted 1 / log(offset + share of the label).
 
-    def __init__(self) -> None:
+    ENet's weights (Paszke et al., 2016, section 5.2), there with offset 1.02: the smaller, the more
+    a rare class counts. On Cityscapes the rarest weighs 3.7 times road at 1.1, 14 times at 1.02.
+    """
+
+    def __init__(self, offset: float = 1.1) -> None:
         super().__init__()
         for index, space in enumerate(SPACES):
             self.register_buffer(f"fold_{index}", torch.from_numpy(space.matrix), persistent=False)
             shares = torch.tensor(LABEL_SHARES[space.name])
-            weight = 1.0 / torch.log(1.1 + shares)
+            weight = 1.0 / torch.log(offset + shares)
             self.register_buffer(f"weight_{index}", weight / weight.mean(), persistent=False)
 
     def forward(self, log_probabilities: Tensor, target: Tensor, spaces: Tensor) -> Tensor:

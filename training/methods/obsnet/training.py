@@ -45,6 +45,7 @@ class ObsNetSettings:
     steps_per_epoch: int = 250
     seed: int = 0
     train_segmentation: bool = True
+    class_weight_offset: float = 1.1  # of losses.FoldedCrossEntropy, above 1
     outlier_weight: float = 0.3
     observer_weight: float = 1.0
     attack_every: int = 0  # steps between observer steps on attacked crops, 0 = none
@@ -59,6 +60,11 @@ class ObsNetSettings:
         if self.attack not in ATTACKS:
             raise AnomalySegError(
                 f"unknown attack {self.attack!r}; expected one of {', '.join(ATTACKS)}"
+            )
+        if self.class_weight_offset <= 1:
+            raise AnomalySegError(
+                f"class_weight_offset {self.class_weight_offset}: expected a number above 1, as "
+                "1.02 (rare classes count most) or 1.1"
             )
         if not (self.train_segmentation or self.train_observer):
             raise AnomalySegError(
@@ -87,7 +93,7 @@ class LightObsNet(lightning.LightningModule):
         self.settings, self.data = settings, data
         self.segmentation = LightPyramid()
         self.observer = LightObserver()
-        self.folded = FoldedCrossEntropy()
+        self.folded = FoldedCrossEntropy(settings.class_weight_offset)
         self.confusion = torch.zeros(19, 19, dtype=torch.int64)
         if imagenet is not None:
             self.segmentation.load_imagenet_encoder(imagenet)
