@@ -56,15 +56,22 @@ def test_a_bundle_of_another_network_is_refused() -> None:
         load_folded(LightObserver(), bundle.stages[0])
 
 
+@pytest.mark.parametrize("observer_init", ["start", "random"])
 def test_a_model_that_starts_from_a_bundle_is_ready_to_train(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    observer_init: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "normal_drives"
     folder.mkdir()
     noise = np.random.default_rng(0).integers(0, 256, (96, 160, 3), np.uint8)
     cv2.imwrite(str(folder / "0.png"), noise)
     monkeypatch.setattr(light_start, "NORM_FRAMES", 1)
-    settings = ObsNetSettings(MixtureSettings({"normal_drives": 1.0}, outliers=(0.5, 0.5)), steps=1)
+    mixture = MixtureSettings({"normal_drives": 1.0}, outliers=(0.5, 0.5))
+    settings = ObsNetSettings(mixture, steps=1, observer_init=observer_init)
     model = LightObsNet(settings, tmp_path)
+    segmentation, observer = (
+        net.head.weight.clone() for net in (model.segmentation, model.observer)
+    )
     light_start.load_weights(model, str(DEFAULT_BUNDLE), tmp_path)
     assert all(module.training for module in model.modules())  # Lightning would keep it so
+    assert not torch.equal(model.segmentation.head.weight, segmentation)
+    assert torch.equal(model.observer.head.weight, observer) == (observer_init == "random")

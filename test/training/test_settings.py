@@ -17,6 +17,7 @@ from training.methods.obsnet.training import ObsNetSettings
 from training.settings import ConfigError
 
 OBSERVER = "model: paper_observer\n"
+LIGHT = "mixture: {weights: {camvid: 1.0}}\nsteps: 1\n"
 
 
 # The longest beginning of a configuration's name says what it trains.
@@ -69,6 +70,9 @@ def test_the_observers_and_their_segmentations_fit_together() -> None:
         (OBSERVER + "epochs: 2.5\n", "epochs is 2.5, expected int"),
         (OBSERVER + "views: 3\n", "found 3 for Views, expected keys and values"),
         ("model: unet\n", "unknown model 'unet'; expected one of .*light_obsnet"),
+        (LIGHT + "observer_init: zero\n", "'zero'; expected one of start, random"),
+        (LIGHT + "observer_inputs: [depth]\n", "are depth; expected some of pyramid, answer"),
+        (LIGHT + "class_weight_offset: 1.0\n", "class_weight_offset 1.0: expected a number above"),
         ("steps: 3\n", r"missing keys \['mixture'\] of ObsNetSettings"),
         ("- 1\n", "found list, expected keys and values"),
     ],

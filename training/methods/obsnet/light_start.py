@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import cv2
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from anomaly_seg_ros.bundle import Bundle, StageSpec
 from anomaly_seg_ros.errors import BundleError
@@ -24,22 +24,30 @@ NORM_FRAMES = 8  # of each training set, to measure batch norms on when a bundle
 def load_weights(model: LightObsNet, source: str, data: Path) -> None:
     """Start `model` from the averaged weights of a run's checkpoint, or from those of a bundle.
 
-    Raises CheckpointError for another file, BundleError for a bundle of another network.
+    The observer stays as it is where the settings say `observer_init: random`. Raises
+    CheckpointError for another file, BundleError for a bundle of another network.
     """
+    networks: dict[str, nn.Module] = {"segmentation": model.segmentation}
+    if model.settings.observer_init == "start":
+        networks["observer"] = model.observer
     if source.endswith(".ckpt"):
-        segmentation, observer = open_obsnet(Path(source))
-        model.segmentation.load_state_dict(segmentation.state_dict())
-        model.observer.load_state_dict(observer.state_dict())
-        return
-    bundle = Bundle.open(source)
-    networks = {"segmentation": model.segmentation, "observer": model.observer}
+        for network, trained in zip(networks.values(), open_obsnet(Path(source)), strict=False):
+            network.load_state_dict(trained.state_dict())
+    else:
+        _load_bundle(model, networks, Bundle.open(source), data)
+    model.observer.ignore(model.settings.observer_ignores)
+    model.train()  # Lightning trains in the mode that it finds
+
+
+def _load_bundle(
+    model: LightObsNet, networks: Mapping[str, nn.Module], bundle: Bundle, data: Path
+) -> None:
     size = (bundle.input.width, bundle.input.height)
     lengths = {name: row_lengths(network) for name, network in networks.items()}
     for name, network in networks.items():
         load_folded(network, _stage(bundle, name))
     for name, network in networks.items():
         unfold_norms(network, _answers(model, size, data), lengths[name])
-    model.train()  # Lightning trains in the mode that it finds
 
 
 def load_segmentation(network: LightPyramid, source: str) -> None:

@@ -23,15 +23,19 @@ from training.devices import one_thread
 from training.methods.obsnet.attack_regions import draw_regions
 from training.methods.obsnet.attacks import ATTACKS, attack
 from training.methods.obsnet.losses import FoldedCrossEntropy, observer_loss, outlier_entropy
-from training.networks.light_observer import LightObserver
+from training.networks.light_observer import EVIDENCE, LightObserver
 from training.networks.light_pyramid import LightPyramid
+
+OBSERVER_STARTS = ("start", "random")
 
 
 @dataclass(frozen=True)
 class ObsNetSettings:
     """One run. Steps are optimiser steps of `batch` crops.
 
-    train_segmentation False trains the observer alone: the classes stay as they are.
+    train_segmentation False trains the observer alone: the classes stay as they are. observer_init:
+    start has the observer go on from what the run starts from, random does not. observer_inputs:
+    what it may read, of light_observer.EVIDENCE (ablations).
     """
 
     mixture: MixtureSettings
@@ -45,6 +49,8 @@ class ObsNetSettings:
     steps_per_epoch: int = 250
     seed: int = 0
     train_segmentation: bool = True
+    observer_init: str = "start"
+    observer_inputs: tuple[str, ...] = EVIDENCE
     class_weight_offset: float = 1.1  # of losses.FoldedCrossEntropy, above 1
     outlier_weight: float = 0.3
     observer_weight: float = 1.0
@@ -66,6 +72,16 @@ class ObsNetSettings:
                 f"class_weight_offset {self.class_weight_offset}: expected a number above 1, as "
                 "1.02 (rare classes count most) or 1.1"
             )
+        if self.observer_init not in OBSERVER_STARTS:
+            raise AnomalySegError(
+                f"observer_init is {self.observer_init!r}; expected one of "
+                f"{', '.join(OBSERVER_STARTS)}"
+            )
+        if not set(self.observer_inputs) <= set(EVIDENCE):
+            raise AnomalySegError(
+                f"observer_inputs are {', '.join(self.observer_inputs)}; expected some of "
+                f"{', '.join(EVIDENCE)}"
+            )
         if not (self.train_segmentation or self.train_observer):
             raise AnomalySegError(
                 "nothing is trained: expected train_segmentation: true, or something unknown for "
@@ -76,6 +92,11 @@ class ObsNetSettings:
     def train_observer(self) -> bool:
         """Whether something unknown is shown, pasted or attacked."""
         return len(self.mixture.outliers) > 1 or self.attack_every > 0
+
+    @property
+    def observer_ignores(self) -> set[str]:
+        """What the observer may not read, of light_observer.EVIDENCE."""
+        return set(EVIDENCE) - set(self.observer_inputs)
 
 
 def normalise(image: Tensor) -> Tensor:
@@ -93,6 +114,7 @@ class LightObsNet(lightning.LightningModule):
         self.settings, self.data = settings, data
         self.segmentation = LightPyramid()
         self.observer = LightObserver()
+        self.observer.ignore(settings.observer_ignores)
         self.folded = FoldedCrossEntropy(settings.class_weight_offset)
         self.confusion = torch.zeros(19, 19, dtype=torch.int64)
         if imagenet is not None:
