@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import copy
+from collections import Counter
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -22,7 +24,8 @@ class MCDropout(Baseline):
 
     Only dropout is random: batch norm keeps its running statistics. The labels are those of the
     plain pass or, with `mean_labels`, of the mean softmax over the passes. Measures:
-    `training.baselines.samples`. Same seed, same masks for every frame.
+    `training.baselines.samples`. Same seed, same masks for every frame. What the network computes
+    before its first dropout layer is computed once: every pass has the same.
     """
 
     name = "mc_dropout"
@@ -40,10 +43,11 @@ class MCDropout(Baseline):
 
     def _score(self, segmenter: Segmenter, image: Tensor) -> Scored:
         prepared = segmenter.prepare(image)
-        plain = segmenter.logits(prepared)
+        with before_dropout(segmenter.network) as parts:
+            plain = segmenter.logits(prepared)
         samples = Samples.like(plain)
         generator = torch.Generator(prepared.device).manual_seed(self.seed)
-        with dropping(segmenter.network, generator):
+        with dropping(segmenter.network, generator), computed_once(parts):
             for _ in range(self.passes):
                 samples.add(segmenter.logits(prepared))
         deciding = samples.probabilities if self.mean_labels else plain
@@ -72,6 +76,58 @@ def dropping(network: nn.Module, generator: torch.Generator) -> Iterator[None]:
     finally:
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def before_dropout(network: nn.Module) -> Iterator[list[nn.Module]]:
+    """Collects what runs once, and whole, before the first dropout layer of a pass made within.
+
+    Modules inside of collected ones are left out; the list is filled at the end.
+    """
+    parts: list[nn.Module] = []
+    first: set[nn.Module] = set()
+    calls: Counter[nn.Module] = Counter()
+    dropouts = set(dropouts_of(network))
+
+    def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        calls[module] += 1
+        if not any(calls[layer] for layer in dropouts):
+            first.add(module)
+
+    handles = [module.register_forward_hook(note) for module in network.modules()]
+    try:
+        yield parts
+    finally:
+        for handle in handles:
+            handle.remove()
+    inside: set[nn.Module] = set()
+    for module in network.modules():  # the outer ones come first
+        if module not in inside and module in first and calls[module] == 1:
+            parts.append(module)
+            inside.update(module.modules())
+
+
+@contextmanager
+def computed_once(modules: list[nn.Module]) -> Iterator[None]:
+    """Modules answer every call with a copy of their first answer."""
+    for module in modules:
+        module.forward = _remembering(module.forward)
+    try:
+        yield
+    finally:
+        for module in modules:
+            del module.forward
+
+
+def _remembering(forward: Callable[..., Any]) -> Callable[..., Any]:
+    answers: list[Any] = []
+
+    def answer(*inputs: Any, **options: Any) -> Any:
+        if not answers:
+            answers.append(forward(*inputs, **options))
+        return copy.deepcopy(answers[0])  # the next layer may work in place
+
+    return answer
 
 
 def _mask(layer: nn.Module, values: Tensor, generator: torch.Generator) -> Tensor:

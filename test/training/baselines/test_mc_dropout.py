@@ -21,7 +21,12 @@ from torch import nn
 
 from training.baselines.base import BaselineError
 from training.baselines.mc_dropout import MCDropout, dropping
-from training.baselines.samples import Samples, class_variance, mutual_information
+from training.baselines.samples import (
+    Samples,
+    class_variance,
+    mutual_information,
+    predictive_entropy,
+)
 
 
 def test_the_score_is_the_entropy_of_the_mean_over_dropped_passes() -> None:
@@ -110,6 +115,38 @@ def test_classes_may_be_those_of_the_mean() -> None:
     assert torch.equal(scored.labels.long(), found[0])
     assert torch.equal(scored.score, plain.score)
     assert not torch.equal(scored.labels, plain.labels)
+
+
+class InPlace(nn.Module):
+    """Works in place on what comes before its dropout; one layer runs on both sides of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), nn.Tanh())
+        self.shared = nn.Conv2d(4, 4, 1)
+        self.cells = nn.Dropout(0.5)
+        self.head = nn.Conv2d(4, 19, 1)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        early = self.shared(self.stem(image).mul_(2))
+        return self.head(self.shared(self.cells(early)))
+
+
+def test_what_comes_before_dropout_is_computed_once_and_changes_nothing() -> None:
+    torch.manual_seed(0)
+    network = InPlace().eval()
+    segmenter = segmenter_of(network)
+    prepared, runs = segmenter.prepare(images(1)), []
+    network.stem[0].register_forward_hook(lambda *_: runs.append(1))
+    samples = Samples.like(network(prepared))
+    with torch.no_grad(), dropping(network, torch.Generator().manual_seed(0)):
+        for _ in range(8):
+            samples.add(network(prepared))
+    assert len(runs) == 9
+    scored = MCDropout(8).score(segmenter, images(1))
+    assert torch.equal(scored.score, predictive_entropy(samples))
+    assert len(runs) == 11  # the plain pass and the first one with dropout
+    assert "forward" not in vars(network.stem)
 
 
 def test_a_network_without_dropout_is_refused() -> None:
