@@ -16,6 +16,7 @@ from training.methods.obsnet.attack_regions import REGIONS, USUAL_SIZES, draw_re
 from training.methods.obsnet.attacks import ATTACKS, attack, local_attack
 from training.methods.obsnet.fractals import attractor, fractal_bank
 from training.methods.obsnet.training import LightObsNet, ObsNetSettings
+from training.networks.light_observer import EARLY_CHANNELS
 
 LABELS = np.random.default_rng(0).integers(0, 5, (20, 90, 120), np.uint8)
 
@@ -150,7 +151,13 @@ def test_each_attack_teaches_the_observer_and_leaves_the_segmentation_alone(name
 def test_the_observer_can_be_trained_alone(outliers: tuple[float, ...]) -> None:
     torch.manual_seed(0)
     mixture = MixtureSettings(weights={"camvid": 1.0}, outliers=outliers)
-    settings = ObsNetSettings(mixture=mixture, steps=1, attack_every=1, train_segmentation=False)
+    settings = ObsNetSettings(
+        mixture=mixture,
+        steps=1,
+        attack_every=1,
+        train_segmentation=False,
+        observer_inputs=("pyramid", "answer"),
+    )
     model = LightObsNet(settings, Path("nowhere")).train()
     model._trainer = type("Trainer", (), {"world_size": 1, "current_epoch": 0})()
     model.log = model.log_dict = lambda *values, **options: None  # type: ignore[method-assign]
@@ -166,6 +173,8 @@ def test_the_observer_can_be_trained_alone(outliers: tuple[float, ...]) -> None:
     after = model.segmentation.state_dict()
     assert all(torch.equal(value, after[name]) for name, value in before.items())
     assert not torch.equal(model.observer.head.weight, observer)
+    entry = model.observer.reduce[0].weight
+    assert entry[:, :-EARLY_CHANNELS].all() and not entry[:, -EARLY_CHANNELS:].any()
 
 
 def test_a_run_that_would_train_nothing_is_refused(tmp_path: Path) -> None:

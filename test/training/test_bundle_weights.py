@@ -18,7 +18,7 @@ from training.data.mixture import MixtureSettings
 from training.methods.obsnet import light_start
 from training.methods.obsnet.pipeline import Segmentation
 from training.methods.obsnet.training import LightObsNet, ObsNetSettings
-from training.networks.light_observer import LightObserver
+from training.networks.light_observer import EARLY_CHANNELS, LightObserver
 from training.networks.light_pyramid import LightPyramid
 
 
@@ -66,7 +66,9 @@ def test_a_model_that_starts_from_a_bundle_is_ready_to_train(
     cv2.imwrite(str(folder / "0.png"), noise)
     monkeypatch.setattr(light_start, "NORM_FRAMES", 1)
     mixture = MixtureSettings({"normal_drives": 1.0}, outliers=(0.5, 0.5))
-    settings = ObsNetSettings(mixture, steps=1, observer_init=observer_init)
+    settings = ObsNetSettings(
+        mixture, steps=1, observer_init=observer_init, observer_inputs=("pyramid", "answer")
+    )
     model = LightObsNet(settings, tmp_path)
     segmentation, observer = (
         net.head.weight.clone() for net in (model.segmentation, model.observer)
@@ -75,3 +77,4 @@ def test_a_model_that_starts_from_a_bundle_is_ready_to_train(
     assert all(module.training for module in model.modules())  # Lightning would keep it so
     assert not torch.equal(model.segmentation.head.weight, segmentation)
     assert torch.equal(model.observer.head.weight, observer) == (observer_init == "random")
+    assert not model.observer.reduce[0].weight[:, -EARLY_CHANNELS:].any()

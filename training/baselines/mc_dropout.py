@@ -110,13 +110,17 @@ def before_dropout(network: nn.Module) -> Iterator[list[nn.Module]]:
 @contextmanager
 def computed_once(modules: list[nn.Module]) -> Iterator[None]:
     """Modules answer every call with a copy of their first answer."""
+    own = [vars(module).get("forward") for module in modules]  # as compiled modules have
     for module in modules:
         module.forward = _remembering(module.forward)
     try:
         yield
     finally:
-        for module in modules:
-            del module.forward
+        for module, forward in zip(modules, own, strict=True):
+            if forward is None:
+                del module.forward
+            else:
+                module.forward = forward
 
 
 def _remembering(forward: Callable[..., Any]) -> Callable[..., Any]:

@@ -147,6 +147,9 @@ def test_what_comes_before_dropout_is_computed_once_and_changes_nothing() -> Non
     assert torch.equal(scored.score, predictive_entropy(samples))
     assert len(runs) == 11  # the plain pass and the first one with dropout
     assert "forward" not in vars(network.stem)
+    network.stem.forward = patched = network.stem.forward
+    MCDropout(2).score(segmenter, images(1))
+    assert vars(network.stem)["forward"] is patched
 
 
 def test_a_network_without_dropout_is_refused() -> None:
